@@ -1,0 +1,166 @@
+//! Where a container's bytes come from: a file through a small block cache, or bytes in memory.
+//!
+//! *What it is not*: it does not map files. A mapped file that another program cuts off kills the reader with SIGBUS;
+//! `pread` says "end of file".
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Random access to the bytes of a container.
+pub trait Source: Send + Sync {
+    /// Bytes in all.
+    fn len(&self) -> u64;
+
+    /// Whether there is no byte.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Copies bytes from `at` and gives how many: fewer than asked for only at the end of the file.
+    ///
+    /// # Errors
+    /// What the operating system says when it cannot read.
+    fn read_at(&self, at: u64, buf: &mut [u8]) -> io::Result<usize>;
+}
+
+/// Bytes of one cached block. A stack or a note is small, so a page-sized multiple loses little.
+const BLOCK: u64 = 16 << 10;
+/// Blocks a shard keeps: 16 shards of 128 blocks of 16 KiB are at most 32 MiB.
+const SHARD_BLOCKS: usize = 128;
+const SHARDS: usize = 16;
+
+struct Block {
+    number: u64,
+    used: u64,
+    bytes: Box<[u8]>,
+}
+
+#[derive(Default)]
+struct Shard {
+    clock: u64,
+    blocks: Vec<Block>,
+}
+
+/// A file, read through a block cache of at most 32 MiB that many threads share.
+pub struct FileSource {
+    file: File,
+    len: u64,
+    shards: [Mutex<Shard>; SHARDS],
+}
+
+impl FileSource {
+    /// Takes an open regular file.
+    ///
+    /// # Errors
+    /// When the file's length cannot be had.
+    pub fn new(file: File) -> io::Result<Self> {
+        let len = file.metadata()?.len();
+        Ok(Self { file, len, shards: Default::default() })
+    }
+
+    fn pread(&self, at: u64, buf: &mut [u8]) -> io::Result<usize> {
+        let mut done = 0;
+        while let Some(rest) = buf.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            match self.file.read_at(rest, at.saturating_add(done as u64)) {
+                Ok(0) => break,
+                Ok(n) => done += n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(done)
+    }
+
+    fn read_cached(&self, at: u64, buf: &mut [u8]) -> io::Result<usize> {
+        let number = at / BLOCK;
+        let skip = (at % BLOCK) as usize;
+        let copy = |bytes: &[u8], buf: &mut [u8]| {
+            let from = bytes.get(skip..).unwrap_or_default();
+            let n = from.len().min(buf.len());
+            if let (Some(to), Some(from)) = (buf.get_mut(..n), from.get(..n)) {
+                to.copy_from_slice(from);
+            }
+            n
+        };
+        let Some(shard) = self.shards.get(number as usize % SHARDS) else {
+            return self.pread(at, buf);
+        };
+        let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        shard.clock += 1;
+        let clock = shard.clock;
+        if let Some(block) = shard.blocks.iter_mut().find(|block| block.number == number) {
+            block.used = clock;
+            return Ok(copy(&block.bytes, buf));
+        }
+        let want = BLOCK.min(self.len.saturating_sub(number * BLOCK)) as usize;
+        let mut bytes = vec![0; want];
+        let got = self.pread(number * BLOCK, &mut bytes)?;
+        bytes.truncate(got);
+        let bytes = bytes.into_boxed_slice();
+        let n = copy(&bytes, buf);
+        if shard.blocks.len() >= SHARD_BLOCKS
+            && let Some(oldest) = (0..shard.blocks.len()).min_by_key(|&i| shard.blocks.get(i).map(|b| b.used))
+        {
+            shard.blocks.swap_remove(oldest);
+        }
+        shard.blocks.push(Block { number, used: clock, bytes });
+        Ok(n)
+    }
+}
+
+impl Source for FileSource {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn read_at(&self, at: u64, buf: &mut [u8]) -> io::Result<usize> {
+        let want = (buf.len() as u64).min(self.len.saturating_sub(at)) as usize;
+        let Some(buf) = buf.get_mut(..want) else {
+            return Ok(0);
+        };
+        // A large read would only wash the cache out.
+        if want as u64 >= 4 * BLOCK {
+            return self.pread(at, buf);
+        }
+        let mut done = 0;
+        while let Some(rest) = buf.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            match self.read_cached(at + done as u64, rest)? {
+                0 => break,
+                n => done += n,
+            }
+        }
+        Ok(done)
+    }
+}
+
+impl Source for Vec<u8> {
+    fn len(&self) -> u64 {
+        self.as_slice().len() as u64
+    }
+
+    fn read_at(&self, at: u64, buf: &mut [u8]) -> io::Result<usize> {
+        let from = usize::try_from(at).ok().and_then(|at| self.get(at..)).unwrap_or_default();
+        let n = from.len().min(buf.len());
+        if let (Some(to), Some(from)) = (buf.get_mut(..n), from.get(..n)) {
+            to.copy_from_slice(from);
+        }
+        Ok(n)
+    }
+}
+
+/// Reads the whole range into memory, or as much of it as the file has; the caller has checked `len` against a budget.
+///
+/// # Errors
+/// What the operating system says when it cannot read.
+pub fn read_vec(source: &dyn Source, at: u64, len: usize) -> io::Result<Vec<u8>> {
+    let len = (len as u64).min(source.len().saturating_sub(at)) as usize;
+    let mut bytes = vec![0; len];
+    let got = source.read_at(at, &mut bytes)?;
+    bytes.truncate(got);
+    Ok(bytes)
+}
+
+/// A shared source, as everything in the model holds it.
+pub type SharedSource = Arc<dyn Source>;
