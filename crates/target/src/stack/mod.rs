@@ -1,0 +1,85 @@
+//! Stacks: from a thread's registers to its frames, each with how it was found and why the better rule failed.
+
+use crate::target::Target;
+use afterimage_dump::{CodeAddr, Registers, Virt};
+
+/// How a frame was found, from the surest to the weakest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Trust {
+    /// The registers of the thread itself.
+    Context,
+    /// Registers that the kernel saved when it delivered a signal.
+    SignalFrame,
+    /// Call-frame information.
+    Cfi,
+    /// The return address that the processor had just pushed, or left in its link register: after a call into nowhere,
+    /// or at the first instruction of a function.
+    CallSite,
+    /// The chain of frame pointers.
+    FramePointer,
+    /// A word on the stack that points behind a call instruction.
+    Scan,
+}
+
+impl Trust {
+    /// The word that tables print.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Context => "context",
+            Self::SignalFrame => "signal_frame",
+            Self::Cfi => "cfi",
+            Self::CallSite => "call_site",
+            Self::FramePointer => "frame_pointer",
+            Self::Scan => "scan",
+        }
+    }
+}
+
+/// One physical frame. Inlined functions share it: see [`Target::locate`].
+#[derive(Clone, Debug)]
+pub struct Frame {
+    /// The code address.
+    pub address: CodeAddr,
+    /// All registers as they were in this frame, as far as they are known.
+    pub registers: Registers,
+    /// How it was found.
+    pub trust: Trust,
+    /// Why a better rule failed, or what else the reader should know; empty if nothing.
+    pub why: String,
+    /// Whether the kernel called this frame's function as a signal handler's trampoline.
+    pub signal_trampoline: bool,
+    /// The frame's canonical address: the caller's stack pointer, if known.
+    pub cfa: Option<Virt>,
+}
+
+/// Why a stack ends where it ends.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum StackEnd {
+    /// The outermost frame: unwind information says so, or the entry point of a program or thread.
+    Outermost,
+    /// No rule gives a caller; the text says what was tried.
+    Lost(String),
+    /// More frames than the budget allows.
+    Limit(usize),
+    /// The same stack pointer and address came twice.
+    Loop,
+    /// There was nothing to start with (no registers in the dump).
+    #[default]
+    NoRegisters,
+}
+
+/// A thread's stack, innermost frame first.
+#[derive(Clone, Debug, Default)]
+pub struct Stack {
+    /// Physical frames.
+    pub frames: Vec<Frame>,
+    /// Why there is no further frame.
+    pub end: StackEnd,
+}
+
+/// Unwinds the thread with this index.
+pub(crate) fn unwind(_target: &Target, _thread: usize) -> Stack {
+    Stack::default()
+}
