@@ -1,0 +1,122 @@
+//! The frames of the threads' stacks.
+
+use super::threads_asked;
+use crate::cell::{Absent, Addr, Field};
+use crate::declare::row;
+use crate::sink::Sink;
+use crate::table::{Params, TableError, emit};
+use afterimage_dump::CodeAddr;
+use afterimage_target::{Frame, Location, Module, StackEnd, Target};
+
+row! {
+    /// The frames of the threads' stacks, innermost first. Inlined functions have rows of their own.
+    FrameRow {
+        /// Thread id.
+        tid: u32,
+        /// Place on the stack, from 0 for the innermost.
+        index: usize,
+        /// Code address: the instruction of the innermost frame, the return address of all others.
+        pc: Addr,
+        /// Function, demangled.
+        function: Field<String>,
+        /// Bytes from the start of the function.
+        offset: Field<u64>,
+        /// File name of the module.
+        module: Field<String>,
+        /// Bytes from the module's base.
+        module_offset: Field<Addr>,
+        /// Source file.
+        file: Field<String>,
+        /// Line in the source file.
+        line: Field<u32>,
+        /// Column in the line.
+        column: Field<u32>,
+        /// Whether the function was inlined into the next row's.
+        inlined: bool,
+        /// How the frame was found: `context`, `signal_frame`, `cfi`, `call_site`, `frame_pointer`, `scan`.
+        trust: &'static str,
+        /// Why a better rule failed.
+        why: Field<String>,
+    }
+}
+
+/// The rows of the thread with this index in the dump.
+#[must_use]
+pub fn rows(target: &Target, thread: usize) -> Vec<FrameRow> {
+    let Some(tid) = target.dump().threads.get(thread).map(|thread| thread.tid) else { return Vec::new() };
+    let mut rows = Vec::new();
+    for frame in &target.stack(thread).frames {
+        let module = target.module_at(frame.address.lookup());
+        let places = target.locate(frame.address);
+        if places.is_empty() {
+            rows.push(row(tid, rows.len(), frame, module, &Location::default()));
+        }
+        for place in places.iter() {
+            rows.push(row(tid, rows.len(), frame, module, place));
+        }
+    }
+    rows
+}
+
+fn row(tid: u32, index: usize, frame: &Frame, module: Option<&Module>, place: &Location) -> FrameRow {
+    let no_module = Absent::because("the address lies in no module");
+    let no_symbol = match module {
+        Some(_) => Absent::because("no symbol covers the address"),
+        None => no_module.clone(),
+    };
+    let no_line = match module {
+        Some(_) => Absent::because("no debug information covers the address"),
+        None => no_module.clone(),
+    };
+    let at = frame.address.address();
+    FrameRow {
+        tid,
+        index,
+        pc: Addr(at.0),
+        function: place.function.clone().ok_or(no_symbol.clone()),
+        offset: place.offset.ok_or(if place.inlined { Absent::because("inlined") } else { no_symbol }),
+        module: module.map(|module| module.name().to_owned()).ok_or(no_module.clone()),
+        module_offset: module.map(|module| Addr(at.0.wrapping_sub(module.base.0))).ok_or(no_module),
+        file: place.file.clone().ok_or(no_line.clone()),
+        line: place.line.ok_or(no_line.clone()),
+        column: place.column.ok_or(no_line),
+        inlined: place.inlined,
+        trust: frame.trust.word(),
+        why: if frame.why.is_empty() { Err(Absent::because("the best rule held")) } else { Ok(frame.why.clone()) },
+    }
+}
+
+/// Whether the address of a frame is a return address.
+#[must_use]
+pub fn is_return(frame: &Frame) -> bool {
+    matches!(frame.address, CodeAddr::Return(_))
+}
+
+/// Why a stack ends, in words; `None` where it ends as it should.
+#[must_use]
+pub fn end_in_words(end: &StackEnd) -> Option<String> {
+    match end {
+        StackEnd::Outermost => None,
+        StackEnd::Lost(why) => Some(format!("the stack is lost here: {why}")),
+        StackEnd::Limit(frames) => Some(format!("more than {frames} frames: the rest is left out")),
+        StackEnd::Loop => Some("the stack goes round in a circle here".to_owned()),
+        StackEnd::NoRegisters => Some("the dump holds no registers of this thread".to_owned()),
+        _ => Some("the stack ends here".to_owned()),
+    }
+}
+
+pub(crate) fn run(target: &Target, params: &Params, sink: &mut dyn Sink) -> Result<(), TableError> {
+    for thread in threads_asked(target, params)? {
+        for row in rows(target, thread) {
+            if emit(sink, row).is_break() {
+                return Ok(());
+            }
+        }
+        if let (Some(words), Some(thread)) =
+            (end_in_words(&target.stack(thread).end), target.dump().threads.get(thread))
+        {
+            sink.note(&format!("thread {}: {words}", thread.tid));
+        }
+    }
+    Ok(())
+}

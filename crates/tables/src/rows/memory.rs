@@ -1,0 +1,66 @@
+//! Bytes of memory, sixteen a row.
+
+use crate::cell::{Absent, Addr, Field, HexBytes};
+use crate::declare::row;
+use crate::sink::Sink;
+use crate::table::{Param, Params, TableError, emit};
+use afterimage_dump::{Memory, Virt};
+use afterimage_target::Target;
+
+row! {
+    /// Bytes of memory, sixteen a row. Needs `start=`; takes `length=` (256 bytes if not given).
+    MemoryRow {
+        /// Address of the first byte.
+        address: Addr,
+        /// The bytes; missing where the dump has none.
+        bytes: Field<HexBytes>,
+        /// The bytes as ASCII, a dot for everything else.
+        text: Field<String>,
+    }
+}
+
+/// The keys of this table.
+pub(crate) const PARAMS: &[Param] = &[
+    Param { name: "start", doc: "first address, as 0x7f00" },
+    Param { name: "length", doc: "how many bytes; 256 if not given" },
+];
+
+pub(crate) fn run(target: &Target, params: &Params, sink: &mut dyn Sink) -> Result<(), TableError> {
+    let start = params.number("start")?.ok_or(TableError::MissingKey("start=ADDRESS"))?;
+    let length = params.number("length")?.unwrap_or(256);
+    let end = start.saturating_add(length);
+    let mut at = start;
+    while at < end {
+        let mut block = [0u8; 16];
+        let want = (end - at).min(16) as usize;
+        let Some(buf) = block.get_mut(..want) else { break };
+        let row = match target.memory().read_at(Virt(at), buf) {
+            Ok(got) => {
+                let bytes = buf.get(..got).unwrap_or_default().to_vec();
+                let printable = |&b: &u8| if (0x20..0x7f).contains(&b) { char::from(b) } else { '.' };
+                let text = bytes.iter().map(printable).collect();
+                at = at.saturating_add(got.max(1) as u64);
+                let first = at.saturating_sub(got.max(1) as u64);
+                MemoryRow { address: Addr(first), bytes: Ok(HexBytes(bytes)), text: Ok(text) }
+            }
+            Err(fault) => {
+                let absent = Absent::because(fault.why.to_string());
+                let first = at;
+                // On to the next address that has bytes: a hole is one row, whatever its size.
+                let next = target
+                    .memory()
+                    .extents()
+                    .iter()
+                    .filter(|extent| extent.absent.is_none() && extent.end.0 > at)
+                    .map(|extent| extent.start.0.max(at.saturating_add(1)))
+                    .min();
+                at = next.unwrap_or(end);
+                MemoryRow { address: Addr(first), bytes: Err(absent.clone()), text: Err(absent) }
+            }
+        };
+        if emit(sink, row).is_break() {
+            break;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,110 @@
+//! The program, its libraries, and whether their files were found.
+
+use super::said;
+use crate::cell::{Absent, Addr, Field, HexBytes, Time};
+use crate::declare::row;
+use crate::sink::Sink;
+use crate::table::{Params, TableError, emit};
+use afterimage_target::{FileMatch, ModuleKind, Target};
+
+row! {
+    /// The program and its libraries, by base address, and whether their files were found here.
+    ModuleRow {
+        /// Lowest address.
+        base: Addr,
+        /// First address behind it.
+        end: Addr,
+        /// Path as the dumped system knew it.
+        path: String,
+        /// `program`, `library`, `loader` or `vdso`.
+        kind: &'static str,
+        /// Build-id, UUID, or GUID of the debug file.
+        build_id: Field<HexBytes>,
+        /// How a file on this machine was matched: `build_id`, `name`, `in_dump`.
+        matched: Field<&'static str>,
+        /// The matched file on this machine.
+        file: Field<String>,
+        /// Version.
+        version: Field<String>,
+    }
+}
+
+row! {
+    /// Modules that had been unloaded before the dump was made.
+    UnloadedModuleRow {
+        /// Lowest address.
+        base: Addr,
+        /// First address behind it.
+        end: Addr,
+        /// Path or name.
+        path: String,
+        /// Link time.
+        timestamp: Field<Time>,
+    }
+}
+
+/// All modules.
+#[must_use]
+pub fn rows(target: &Target) -> Vec<ModuleRow> {
+    let versions = &target.dump().modules;
+    target
+        .modules()
+        .iter()
+        .map(|module| {
+            let (matched, file) = match module.file() {
+                FileMatch::BuildId(path) => (Ok("build_id"), Ok(path.display().to_string())),
+                FileMatch::Name(path) => (Ok("name"), Ok(path.display().to_string())),
+                FileMatch::InDump => (Ok("in_dump"), Err(Absent::because("the dump itself holds it"))),
+                FileMatch::Mismatch { path, why } => {
+                    let absent = Absent::because(format!("{} is another build: {why}", path.display()));
+                    (Err(absent.clone()), Err(absent))
+                }
+                _ => (Err(Absent::because("no file found")), Err(Absent::because("no file found"))),
+            };
+            let record = versions.iter().find(|record| record.base == module.base.0);
+            ModuleRow {
+                base: Addr(module.base.0),
+                end: Addr(module.end.0),
+                path: module.path.clone(),
+                kind: match module.kind {
+                    ModuleKind::Program => "program",
+                    ModuleKind::Library => "library",
+                    ModuleKind::Loader => "loader",
+                    ModuleKind::Vdso => "vdso",
+                },
+                build_id: module
+                    .build_id
+                    .clone()
+                    .map(HexBytes)
+                    .ok_or(Absent::because("the dump holds no build-id of it")),
+                matched,
+                file,
+                version: said(record.and_then(|record| record.version.clone())),
+            }
+        })
+        .collect()
+}
+
+pub(crate) fn run(target: &Target, _params: &Params, sink: &mut dyn Sink) -> Result<(), TableError> {
+    for row in rows(target) {
+        if emit(sink, row).is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn run_unloaded(target: &Target, _params: &Params, sink: &mut dyn Sink) -> Result<(), TableError> {
+    for module in &target.dump().unloaded_modules {
+        let row = UnloadedModuleRow {
+            base: Addr(module.base),
+            end: Addr(module.end),
+            path: module.path.clone(),
+            timestamp: said(module.timestamp.map(|seconds| Time(seconds.into()))),
+        };
+        if emit(sink, row).is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
