@@ -33,6 +33,7 @@ mod model;
 mod registers;
 mod segments;
 pub mod source;
+pub mod write;
 
 pub use address::{Address, CodeAddr, FileOffset, ModuleOffset, Phys, Virt};
 pub use arch::{Arch, Endian};
