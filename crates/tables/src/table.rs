@@ -159,6 +159,7 @@ pub static TABLES: &[Table] = &[
     table!("exception", None, rows::ExceptionRow, &[], rows::exception::run),
     table!("findings", None, rows::FindingRow, &[], rows::findings::run),
     table!("threads", None, rows::ThreadRow, &[TID], rows::threads::run),
+    table!("thread_groups", None, rows::ThreadGroupRow, &[], rows::thread_groups::run),
     table!("frames", None, rows::FrameRow, &[TID], rows::frames::run),
     table!("registers", None, rows::RegisterRow, &[TID, rows::registers::FRAME], rows::registers::run),
     table!("modules", None, rows::ModuleRow, &[], rows::modules::run),

@@ -6,6 +6,7 @@ use crate::modules::{self, Module};
 use crate::options::Options;
 use crate::stack::{self, Stack};
 use afterimage_dump::{Budget, CodeAddr, Dump, Issue, Virt};
+use rayon::prelude::*;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -119,6 +120,13 @@ impl Target {
             Some(cell) => cell.get_or_init(|| stack::unwind(self, thread)),
             None => EMPTY.get_or_init(Stack::default),
         }
+    }
+
+    /// Works out the stacks of all threads, on all cores.
+    pub fn prepare_stacks(&self) {
+        (0..self.stacks.len()).into_par_iter().for_each(|thread| {
+            self.stack(thread);
+        });
     }
 
     /// The functions at a code address, innermost (inlined) first; empty where nothing is known.

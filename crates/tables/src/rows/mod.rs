@@ -11,6 +11,7 @@ pub mod notes;
 pub mod process;
 pub mod regions;
 pub mod registers;
+pub mod thread_groups;
 pub mod threads;
 
 pub use dump::DumpRow;
@@ -24,6 +25,7 @@ pub use notes::NoteRow;
 pub use process::{AuxvRow, EnvironmentRow, FactRow, HandleRow};
 pub use regions::RegionRow;
 pub use registers::RegisterRow;
+pub use thread_groups::ThreadGroupRow;
 pub use threads::ThreadRow;
 
 use crate::cell::{Absent, Field};

@@ -1,0 +1,195 @@
+//! Verbs, flags and their help: one declaration that also makes the manual page and the shell completions.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// The whole life of a memory dump: take it, read it, explain it.
+#[derive(Parser, Debug)]
+#[command(name = "afterimage", version, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = "\
+Examples:
+  afterimage demo                           see a crash explained, step by step
+  afterimage run -- ./server --port 80      run a program; if it dies of a signal, say why
+  afterimage explain core.1234              what happened, where, and why
+  afterimage show core.1234 frames --json   one table, one JSON object a line
+
+Exit status: 0 done; 2 wrong use; 3 the input cannot be read or is no dump; 4 not permitted;
+5 the target vanished; 6 no room, or output failed. `run` gives the program's own.")]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+    /// Flags that every verb takes.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// Flags that every verb takes.
+#[derive(Args, Debug, Clone, Default)]
+#[command(next_help_heading = "Everywhere")]
+pub struct Common {
+    /// One JSON object a line.
+    #[arg(long, global = true, conflicts_with = "csv")]
+    pub json: bool,
+    /// Comma-separated values with a line of column names.
+    #[arg(long, global = true)]
+    pub csv: bool,
+    /// Colours: on a terminal, always, or never.
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: Color,
+    /// No progress and no remarks.
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Say more: how frames were found, all registers, where files were found.
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    /// A program, library, debug file or `.sym` file, or a folder with such files (may be repeated).
+    #[arg(long = "debug", global = true, value_name = "PATH")]
+    pub debug: Vec<PathBuf>,
+    /// Look up the dump's paths under this folder.
+    #[arg(long, global = true, value_name = "DIR")]
+    pub sysroot: Option<PathBuf>,
+    /// Ask no debuginfod server, whatever DEBUGINFOD_URLS says.
+    #[arg(long, global = true)]
+    pub no_network: bool,
+}
+
+/// When to colour.
+#[derive(ValueEnum, Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+impl Color {
+    /// Makes this the program's choice.
+    pub fn apply(self) {
+        let choice = match self {
+            Self::Auto => anstream::ColorChoice::Auto,
+            Self::Always => anstream::ColorChoice::Always,
+            Self::Never => anstream::ColorChoice::Never,
+        };
+        choice.write_global();
+    }
+}
+
+/// The verbs in the order of a dump's life.
+#[derive(Subcommand, Debug)]
+pub enum Verb {
+    /// Crash a built-in sample program, capture it, explain it, and show each step's command.
+    Demo(Demo),
+    /// Run a program; if it, a thread or a child of it dies of a signal, write a dump and say why.
+    Run(Run),
+    /// Say what file this is: format, type, system, time, completeness.
+    Info(One),
+    /// Say what happened, where, and why.
+    #[command(after_help = "\
+Examples:
+  afterimage explain core
+  afterimage explain core --debug ./build        programs and debug files that are not where the dump says
+  afterimage explain server.dmp --debug ./symbols   a minidump with Breakpad symbols
+  afterimage explain core --json                 the same facts, one JSON object a line")]
+    Explain(One),
+    /// Show one table.
+    #[command(after_help = "\
+Examples:
+  afterimage show core threads
+  afterimage show core frames tid=1234
+  afterimage show core memory start=0x7ffd0000 length=64
+  afterimage show core modules --csv
+`afterimage tables` lists all tables with their columns.")]
+    Show(Show),
+    /// List all tables with their columns and keys.
+    Tables(Tables),
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write one page a verb into a folder.
+    Man {
+        /// Folder to write the pages into.
+        folder: Option<PathBuf>,
+    },
+}
+
+/// `demo`.
+#[derive(Args, Debug)]
+pub struct Demo {
+    /// Keep the sample's dump in this folder (a new folder under the system's temporary one if not given).
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Crash here and now: what the demo's child process does.
+    #[arg(long, hide = true)]
+    pub crash: bool,
+}
+
+/// `run`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+The program keeps its input, output, terminal, signals and exit status. A program that ends well prints nothing.
+Exit status: the program's own, or 128 + the signal that it died of; 126 and 127 as a shell gives them.
+
+Examples:
+  afterimage run -- ./server --port 80
+  afterimage run -o /var/crash -- make test")]
+pub struct Run {
+    /// Folder for the dumps.
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    pub output: PathBuf,
+    /// How much of the process the dump shall hold.
+    #[arg(long = "type", value_name = "TYPE", default_value = "active")]
+    pub dump_type: Type,
+    /// The program and its arguments.
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
+    pub command: Vec<OsString>,
+}
+
+/// How much of a process a dump holds.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Type {
+    /// All mapped memory.
+    Complete,
+    /// What cannot be had from files.
+    Active,
+    /// Registers, stacks and little more.
+    Small,
+}
+
+/// A verb that takes one dump.
+#[derive(Args, Debug)]
+pub struct One {
+    /// The dump, packed or not.
+    pub dump: PathBuf,
+}
+
+/// `show`.
+#[derive(Args, Debug)]
+pub struct Show {
+    /// The dump, packed or not.
+    pub dump: PathBuf,
+    /// The table.
+    pub table: String,
+    /// Keys that narrow the table, as `tid=1234`.
+    #[arg(value_name = "KEY=VALUE")]
+    pub keys: Vec<String>,
+}
+
+/// `tables`.
+#[derive(Args, Debug)]
+pub struct Tables {
+    /// Only this table.
+    pub table: Option<String>,
+    /// Print the JSON schema of all tables' rows.
+    #[arg(long)]
+    pub schema: bool,
+    /// Print the manual of all tables as Markdown.
+    #[arg(long, conflicts_with = "schema", hide = true)]
+    pub markdown: bool,
+}

@@ -1,0 +1,19 @@
+//! `explain`: what happened, where, and why.
+
+use crate::args::Common;
+use crate::failure::Failure;
+use crate::{open, report};
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+pub fn explain(path: &Path, common: &Common) -> Result<u8, Failure> {
+    let target = open::target(path, common)?;
+    let mut out = BufWriter::new(anstream::stdout().lock());
+    if common.json {
+        report::json::write(&target, &mut out)?;
+    } else {
+        report::text::write(&target, common, &mut out)?;
+    }
+    out.flush()?;
+    Ok(0)
+}

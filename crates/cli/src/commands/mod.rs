@@ -1,0 +1,9 @@
+//! One file a verb.
+
+pub mod demo;
+pub mod explain;
+pub mod generated;
+pub mod info;
+pub mod run;
+pub mod show;
+pub mod tables;

@@ -1,0 +1,43 @@
+//! `show`: one table.
+
+use crate::args::{Common, Show};
+use crate::failure::{Failure, INPUT, USAGE};
+use crate::{open, output};
+use afterimage_tables::{Params, TABLES, TableError, find};
+use afterimage_target::Target;
+use std::io::BufWriter;
+
+pub fn show(arguments: &Show, common: &Common) -> Result<u8, Failure> {
+    known(&arguments.table)?;
+    let mut params = Params::default();
+    for key in &arguments.keys {
+        let Some((name, value)) = key.split_once('=') else {
+            return Err(Failure::new(USAGE, format!("show {}: {key} is no key", arguments.table))
+                .advise("write KEY=VALUE, as tid=1234"));
+        };
+        params.0.insert(name.to_owned(), value.to_owned());
+    }
+    let target = open::target(&arguments.dump, common)?;
+    print_table(&target, &arguments.table, &params, common)?;
+    Ok(0)
+}
+
+fn known(name: &str) -> Result<&'static afterimage_tables::Table, Failure> {
+    find(name).ok_or_else(|| {
+        let names: Vec<&str> = TABLES.iter().map(|table| table.name).collect();
+        Failure::new(USAGE, format!("show: there is no table {name}")).advise(format!("one of {}", names.join(", ")))
+    })
+}
+
+/// Prints a table to standard output in the shape that the flags ask for.
+pub fn print_table(target: &Target, name: &str, params: &Params, common: &Common) -> Result<(), Failure> {
+    let table = known(name)?;
+    let mut out = BufWriter::new(anstream::stdout().lock());
+    let mut printer = output::printer(table, common, &mut out);
+    table.run(target, params, &mut *printer).map_err(|error| {
+        let status = if matches!(error, TableError::NoSuch(_)) { INPUT } else { USAGE };
+        Failure::new(status, format!("show {name}: {error}"))
+    })?;
+    printer.finish()?;
+    Ok(())
+}

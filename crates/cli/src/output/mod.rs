@@ -1,0 +1,35 @@
+//! Shapes of output: aligned text, JSON lines, CSV. They compute nothing; they show cells.
+
+mod csv;
+mod json;
+pub mod style;
+mod text;
+
+use crate::args::Common;
+use afterimage_tables::{Sink, Table};
+use std::io::{self, Write};
+
+pub use json::row_object;
+pub use text::clean;
+
+/// A sink that writes, and says at its end whether writing worked.
+pub trait Printer: Sink {
+    /// Writes what is left.
+    fn finish(self: Box<Self>) -> io::Result<()>;
+}
+
+/// The printer that the flags ask for.
+pub fn printer<'a>(table: &'static Table, common: &Common, out: &'a mut dyn Write) -> Box<dyn Printer + 'a> {
+    if common.json {
+        Box::new(json::Json::new(table, out, common.quiet))
+    } else if common.csv {
+        Box::new(csv::Csv::new(table, out, common.quiet))
+    } else {
+        Box::new(text::Text::new(table, out, common.quiet))
+    }
+}
+
+/// Columns of the terminal, if output goes to one.
+pub fn terminal_width() -> Option<usize> {
+    terminal_size::terminal_size().map(|(width, _)| usize::from(width.0))
+}

@@ -1,0 +1,6 @@
+//! The crash report: the rows of several tables put together for a person (`text`) or a program (`json`).
+
+pub mod json;
+mod source;
+mod stack;
+pub mod text;

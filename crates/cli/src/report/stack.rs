@@ -1,0 +1,134 @@
+//! A stack as lines of text: function, place, and how sure the frame is. Repeated frames of a recursion are folded.
+
+use crate::args::Common;
+use crate::output::clean;
+use crate::output::style::{DIM, FUNCTION, PLACE, paint};
+use afterimage_tables::rows::FrameRow;
+use afterimage_tables::rows::frames::{end_in_words, rows};
+use afterimage_target::Target;
+use std::io::{self, Write};
+use unicode_width::UnicodeWidthStr;
+
+/// Lines of one stack that are shown without `--verbose`.
+const SHOWN: usize = 48;
+/// Longest repeating pattern of frames that is recognised as a recursion.
+const LONGEST_CYCLE: usize = 6;
+/// A recursion is folded when its pattern comes at least this often.
+const FOLDED_FROM: usize = 4;
+
+/// One line to show, or a fold.
+enum Line<'a> {
+    Frame(&'a FrameRow),
+    /// `frames` further rows that repeat the last `cycle` ones.
+    Fold {
+        frames: usize,
+        cycle: usize,
+    },
+}
+
+/// Writes the stack of one thread.
+pub fn write(target: &Target, thread: usize, common: &Common, out: &mut dyn Write) -> io::Result<()> {
+    let rows = rows(target, thread);
+    let lines = folded(&rows);
+    let shown = if common.verbose { lines.len() } else { SHOWN };
+    let name = |row: &FrameRow| match (&row.function, &row.module) {
+        (Ok(function), _) => clean(function),
+        (Err(_), Ok(module)) => format!("{}+{:#x}", clean(module), row.module_offset.as_ref().map_or(0, |at| at.0)),
+        (Err(_), Err(_)) => format!("{:#x}", row.pc.0),
+    };
+    let width = lines
+        .iter()
+        .take(shown)
+        .filter_map(|line| match line {
+            Line::Frame(row) => Some(name(row).width()),
+            Line::Fold { .. } => None,
+        })
+        .filter(|&width| width <= 48)
+        .max()
+        .unwrap_or(0);
+    for line in lines.iter().take(shown) {
+        match line {
+            Line::Frame(row) => {
+                let name = name(row);
+                let pad = " ".repeat(width.saturating_sub(name.width()));
+                write!(out, "  {} {}", paint(DIM, &format!("#{:<3}", row.index)), paint(FUNCTION, &name))?;
+                if let Some(place) = place(row) {
+                    write!(out, "{pad}  {place}")?;
+                }
+                if row.inlined {
+                    write!(out, "  {}", paint(DIM, "inlined"))?;
+                }
+                if let Some(note) = trust_note(row, common.verbose) {
+                    write!(out, "  {}", paint(DIM, &note))?;
+                }
+                writeln!(out)?;
+            }
+            Line::Fold { frames, cycle: 1 } => {
+                writeln!(out, "  {}", paint(DIM, &format!("⋮    the same again, {frames} frames")))?;
+            }
+            Line::Fold { frames, cycle } => {
+                let text = format!("⋮    these {cycle} again and again, {frames} frames");
+                writeln!(out, "  {}", paint(DIM, &text))?;
+            }
+        }
+    }
+    if lines.len() > shown {
+        let rest = lines.len() - shown;
+        writeln!(out, "  {}", paint(DIM, &format!("⋮    {rest} more lines (--verbose shows them)")))?;
+    }
+    if let Some(words) = end_in_words(&target.stack(thread).end) {
+        writeln!(out, "  {}", paint(DIM, &clean(&words)))?;
+    }
+    Ok(())
+}
+
+/// Source file and line, else the module.
+fn place(row: &FrameRow) -> Option<String> {
+    match (&row.file, &row.line, &row.module) {
+        (Ok(file), Ok(line), _) => Some(paint(PLACE, &format!("{}:{line}", clean(file)))),
+        (Ok(file), Err(_), _) => Some(paint(PLACE, &clean(file))),
+        (Err(_), _, Ok(module)) if row.function.is_ok() => Some(paint(DIM, &clean(module))),
+        _ => None,
+    }
+}
+
+/// Says how a frame was found where that is not call-frame information.
+fn trust_note(row: &FrameRow, verbose: bool) -> Option<String> {
+    let why = row.why.as_ref().ok().filter(|_| verbose).map(|why| format!(": {}", clean(why))).unwrap_or_default();
+    match row.trust {
+        "context" | "cfi" if why.is_empty() => None,
+        "context" | "cfi" => Some(format!("[{}{why}]", row.trust)),
+        "signal_frame" => Some(format!("[interrupted by the signal{why}]")),
+        "call_site" => Some(format!("[from the call just made{why}]")),
+        "frame_pointer" => Some(format!("[by frame pointer{why}]")),
+        "scan" => Some(format!("[a guess: found by scanning{why}]")),
+        other => Some(format!("[{other}{why}]")),
+    }
+}
+
+/// Folds repeated frames.
+fn folded(rows: &[FrameRow]) -> Vec<Line<'_>> {
+    let same = |a: Option<&FrameRow>, b: Option<&FrameRow>| match (a, b) {
+        (Some(a), Some(b)) => a.pc == b.pc && a.function == b.function,
+        _ => false,
+    };
+    let mut lines = Vec::new();
+    let mut at = 0;
+    while let Some(row) = rows.get(at) {
+        let repeats = |cycle: usize| (at..).take_while(|&i| same(rows.get(i), rows.get(i + cycle))).count();
+        let fold =
+            (1..=LONGEST_CYCLE).map(|cycle| (cycle, repeats(cycle))).find(|&(cycle, n)| n >= cycle * FOLDED_FROM);
+        match fold {
+            Some((cycle, repeated)) => {
+                lines.extend(rows.iter().skip(at).take(cycle).map(Line::Frame));
+                lines.push(Line::Fold { frames: repeated, cycle });
+                at += cycle + repeated;
+            }
+            None => {
+                lines.push(Line::Frame(row));
+                at += 1;
+            }
+        }
+    }
+    lines
+}

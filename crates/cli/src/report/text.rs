@@ -1,0 +1,247 @@
+//! The report for people: what died and why, the stack, the registers, the other threads, and what to be careful about.
+
+use super::{source, stack};
+use crate::args::Common;
+use crate::output::style::{DIM, ERROR, HEADING, PLACE, paint};
+use crate::output::{clean, terminal_width};
+use afterimage_tables::rows::{self, thread_groups};
+use afterimage_target::Target;
+use std::io::{self, Write};
+
+/// Groups of other threads that are shown without `--verbose`.
+const GROUPS: usize = 8;
+/// Functions of another group's stack that are shown without `--verbose`.
+const GROUP_FRAMES: usize = 6;
+
+pub fn write(target: &Target, common: &Common, out: &mut dyn Write) -> io::Result<()> {
+    verdict(target, common, out)?;
+    let shown = match target.crashed_thread() {
+        Some(crashed) => Some(crashed),
+        None if target.dump().threads.is_empty() => None,
+        None => Some(0),
+    };
+    if let Some(thread) = shown {
+        thread_stack(target, thread, common, out)?;
+        registers(target, thread, common, out)?;
+    }
+    other_threads(target, shown, common, out)?;
+    dump_line(target, out)?;
+    remarks(target, common, out)
+}
+
+/// Wraps text to the terminal, with a hanging indent.
+fn wrapped(text: &str, indent: usize) -> String {
+    let width = terminal_width().unwrap_or(100).clamp(60, 110);
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let full = lines
+            .last()
+            .is_some_and(|line| !line.is_empty() && line.chars().count() + word.chars().count() + 1 + indent > width);
+        if full {
+            lines.push(String::new());
+        }
+        if let Some(line) = lines.last_mut() {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    lines.join(&format!("\n{}", " ".repeat(indent)))
+}
+
+fn heading(out: &mut dyn Write, text: &str) -> io::Result<()> {
+    writeln!(out, "\n{}", paint(HEADING, text))
+}
+
+fn verdict(target: &Target, common: &Common, out: &mut dyn Write) -> io::Result<()> {
+    let diagnosis = target.diagnosis();
+    let style = if diagnosis.kind == "none" { HEADING } else { ERROR };
+    writeln!(out, "{}", paint(style, &wrapped(&clean(&diagnosis.headline), 0)))?;
+    if let Some(message) = &diagnosis.message {
+        heading(out, "Its last words")?;
+        for line in message.lines().take(12) {
+            writeln!(out, "  {}", clean(line))?;
+        }
+    }
+    if !diagnosis.statements.is_empty() {
+        heading(out, "Why")?;
+    }
+    for statement in &diagnosis.statements {
+        writeln!(out, "  • {}", wrapped(&clean(&statement.text), 4))?;
+        if common.verbose {
+            for fact in &statement.evidence {
+                writeln!(out, "    {}", paint(DIM, &format!("{}: {}", fact.kind, clean(&fact.text))))?;
+            }
+        }
+    }
+    excerpt(target, out)?;
+    if !diagnosis.advice.is_empty() {
+        heading(out, "What to do next")?;
+    }
+    for advice in &diagnosis.advice {
+        writeln!(out, "  • {}", wrapped(&clean(advice), 4))?;
+    }
+    Ok(())
+}
+
+/// The source around the line to blame, if it lies here.
+fn excerpt(target: &Target, out: &mut dyn Write) -> io::Result<()> {
+    let Some(thread) = target.crashed_thread() else { return Ok(()) };
+    let blame = target.diagnosis().blame_frame.unwrap_or(0);
+    let Some(frame) = target.stack(thread).frames.get(blame) else { return Ok(()) };
+    let places = target.locate(frame.address);
+    let Some((file, line)) = places.first().and_then(|place| Some((place.file.as_ref()?, place.line?))) else {
+        return Ok(());
+    };
+    let lines = source::excerpt(file, line);
+    if lines.is_empty() {
+        return Ok(());
+    }
+    heading(out, "The source")?;
+    writeln!(out, "  {}", paint(PLACE, &format!("{}:{line}", clean(file))))?;
+    for (number, text) in lines {
+        let mark = if number == line { paint(ERROR, "▶") } else { " ".to_owned() };
+        writeln!(out, "  {mark} {} {}", paint(DIM, &format!("{number:>5} │")), clean(&text))?;
+    }
+    Ok(())
+}
+
+fn thread_stack(target: &Target, thread: usize, common: &Common, out: &mut dyn Write) -> io::Result<()> {
+    let Some(record) = target.dump().threads.get(thread) else { return Ok(()) };
+    let name = record.name.as_deref().map(|name| format!(" \"{}\"", clean(name))).unwrap_or_default();
+    let crashed = if target.crashed_thread() == Some(thread) { ", which crashed" } else { "" };
+    heading(out, &format!("Stack of thread {}{name}{crashed}", record.tid))?;
+    stack::write(target, thread, common, out)
+}
+
+fn registers(target: &Target, thread: usize, common: &Common, out: &mut dyn Write) -> io::Result<()> {
+    let all = rows::registers::rows(target, thread, 0);
+    if all.is_empty() {
+        return Ok(());
+    }
+    let general = |name: &str| {
+        let info = target.dump().arch.info();
+        info.slot(name).and_then(|slot| info.registers.get(slot)).is_some_and(|register| register.general)
+    };
+    let shown: Vec<_> = all.iter().filter(|row| common.verbose || general(row.name)).collect();
+    let digits = shown.iter().map(|row| format!("{:x}", row.value.0).len()).max().unwrap_or(1);
+    let names = shown.iter().map(|row| row.name.len()).max().unwrap_or(1);
+    let per_line = (terminal_width().unwrap_or(100).clamp(40, 110) / (names + digits + 6)).clamp(1, 4);
+    heading(out, "Registers")?;
+    for line in shown.chunks(per_line) {
+        let cells: Vec<String> = line
+            .iter()
+            .map(|row| {
+                format!(
+                    "{} {:>width$}",
+                    paint(DIM, &format!("{:>names$}", row.name)),
+                    format!("{:#x}", row.value.0),
+                    width = digits + 2
+                )
+            })
+            .collect();
+        writeln!(out, "  {}", cells.join("  "))?;
+    }
+    Ok(())
+}
+
+fn other_threads(target: &Target, shown: Option<usize>, common: &Common, out: &mut dyn Write) -> io::Result<()> {
+    let total = target.dump().threads.len();
+    if total < 2 {
+        return Ok(());
+    }
+    let groups: Vec<_> = thread_groups::groups(target)
+        .into_iter()
+        .map(|mut group| {
+            group.threads.retain(|&thread| Some(thread) != shown);
+            group
+        })
+        .filter(|group| !group.threads.is_empty())
+        .collect();
+    heading(out, &format!("The other {} threads", total - 1))?;
+    let limit = if common.verbose { usize::MAX } else { GROUPS };
+    for group in groups.iter().take(limit) {
+        let Some(&first) = group.threads.first() else { continue };
+        let tid = target.dump().threads.get(first).map_or(0, |thread| thread.tid);
+        let names = thread_groups::names(target, group);
+        let names = if names.is_empty() { String::new() } else { format!(" \"{}\"", clean(&names.join("\", \""))) };
+        let who = match group.threads.len() {
+            1 => format!("thread {tid}{names}"),
+            many => format!("{many} threads with the same stack, as {tid}{names}"),
+        };
+        writeln!(out, "  {who}")?;
+        let frames = if common.verbose { usize::MAX } else { GROUP_FRAMES };
+        let functions = thread_groups::functions(target, first, frames);
+        let more = if target.stack(first).frames.len() > frames { " < …" } else { "" };
+        if !functions.is_empty() {
+            writeln!(out, "    {}{more}", wrapped(&clean(&functions.join(" < ")), 4))?;
+        }
+    }
+    if groups.len() > limit {
+        let rest = groups.len() - limit;
+        writeln!(out, "  {}", paint(DIM, &format!("⋮ {rest} more groups (--verbose shows them)")))?;
+    }
+    Ok(())
+}
+
+/// One line that says what file this all comes from.
+fn dump_line(target: &Target, out: &mut dyn Write) -> io::Result<()> {
+    let row = rows::dump::row(target);
+    let mut parts = vec![format!("{} dump, {}", row.r#type, row.format)];
+    parts.extend(row.compression.ok().map(|packed| format!("packed with {packed}")));
+    parts.push(format!("{} {}", row.os, row.arch));
+    parts.push(format!("{} of memory", bytes(row.present_bytes)));
+    parts.extend(row.writer.ok().map(|writer| format!("written by {}", clean(&writer))));
+    parts.extend(row.command_line.ok().map(|line| {
+        let line = clean(&line);
+        let short: String = line.chars().take(100).collect();
+        let dots = if short.len() < line.len() { "…" } else { "" };
+        format!("command: {short}{dots}")
+    }));
+    heading(out, "The dump")?;
+    writeln!(out, "  {}", wrapped(&parts.join(", "), 2))
+}
+
+/// A number of bytes for people: binary units, three digits.
+pub fn bytes(count: u64) -> String {
+    const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+    let mut value = count as f64;
+    let mut unit = 0;
+    while value >= 1000.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    let name = UNITS.get(unit).unwrap_or(&"B");
+    if unit == 0 || value >= 100.0 { format!("{value:.0} {name}") } else { format!("{value:.1} {name}") }
+}
+
+fn remarks(target: &Target, common: &Common, out: &mut dyn Write) -> io::Result<()> {
+    if common.quiet {
+        return Ok(());
+    }
+    let issues = rows::issues::rows(target);
+    if issues.is_empty() {
+        return Ok(());
+    }
+    heading(out, "Be careful")?;
+    let limit = if common.verbose { usize::MAX } else { 12 };
+    for issue in issues.iter().take(limit) {
+        writeln!(out, "  • {}", wrapped(&clean(&issue.text), 4))?;
+    }
+    if issues.len() > limit {
+        let rest = issues.len() - limit;
+        writeln!(out, "  {}", paint(DIM, &format!("⋮ {rest} more (`show issues` lists them)")))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn bytes_for_people() {
+        for (count, text) in [(0, "0 B"), (999, "999 B"), (1024, "1.0 KiB"), (4_300_000_000, "4.0 GiB")] {
+            assert_eq!(super::bytes(count), text);
+        }
+    }
+}
