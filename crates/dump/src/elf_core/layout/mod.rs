@@ -1,0 +1,184 @@
+//! Where each system and processor puts the registers in its thread notes, as data: one file per processor family.
+//!
+//! A table is the list of register names in the order of the note. `-` skips a word, `name:2` is a field of two bytes,
+//! `r0..31` stands for `r0` to `r31`. Names are those of [`crate::arch`].
+//!
+//! *Trap*: the same processor has several layouts (x86-64 and x32, o32, n32 and n64); the note's size tells them apart.
+
+mod alpha;
+mod arm;
+mod hppa;
+mod loongarch;
+mod m68k;
+mod mips;
+mod ppc;
+mod riscv;
+mod s390;
+mod sparc;
+mod x86;
+
+use crate::bytes::Fields;
+use crate::{Arch, Os, Registers};
+
+/// The layout of one thread note.
+#[derive(Debug)]
+pub(super) struct Layout {
+    /// System that writes it.
+    os: Os,
+    /// Processor whose registers it holds.
+    arch: Arch,
+    /// Bytes of the whole note.
+    size: usize,
+    /// Where the registers begin.
+    at: usize,
+    /// Bytes of a register that does not say otherwise.
+    word: usize,
+    /// The registers in their order.
+    registers: &'static str,
+    /// Where the thread pointer stands.
+    thread_pointer: ThreadPointer,
+}
+
+/// Where a thread note keeps the thread pointer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ThreadPointer {
+    /// In another note, or nowhere.
+    Elsewhere,
+    /// In the register of this name.
+    Register(&'static str),
+    /// As a number of this many bytes at this offset of the note.
+    At(usize, usize),
+}
+
+static FAMILIES: &[&[Layout]] = &[
+    x86::LAYOUTS,
+    arm::LAYOUTS,
+    riscv::LAYOUTS,
+    s390::LAYOUTS,
+    ppc::LAYOUTS,
+    mips::LAYOUTS,
+    sparc::LAYOUTS,
+    alpha::LAYOUTS,
+    hppa::LAYOUTS,
+    loongarch::LAYOUTS,
+    m68k::LAYOUTS,
+];
+
+/// A layout with its names looked up: register by register.
+#[derive(Clone, Debug)]
+pub(super) struct Resolved {
+    layout: &'static Layout,
+    /// Offset in the note, bytes, slot.
+    fields: Vec<(usize, usize, usize)>,
+}
+
+/// The layout of a thread note of this size, or of the nearest one below it, of a system and processor.
+///
+/// A longer note than the known one is read like the known one: writers append, they do not shift.
+pub(super) fn find(os: Os, arch: Arch, size: usize) -> Option<Resolved> {
+    let known = || FAMILIES.iter().flat_map(|family| family.iter()).filter(|l| l.os == os && l.arch == arch);
+    let layout = known()
+        .find(|layout| layout.size == size)
+        .or_else(|| known().filter(|layout| layout.size < size).max_by_key(|layout| layout.size))?;
+    Some(Resolved { layout, fields: layout.fields() })
+}
+
+impl Layout {
+    /// Offset, bytes and slot of each register; names that the processor's table lacks are left out (a test forbids them).
+    fn fields(&self) -> Vec<(usize, usize, usize)> {
+        let info = self.arch.info();
+        let mut at = self.at;
+        let mut fields = Vec::new();
+        self.each_name(|name, width| {
+            if let Some(slot) = info.slot(name) {
+                fields.push((at, width, slot));
+            }
+            at += width;
+        });
+        fields
+    }
+
+    fn each_name(&self, mut visit: impl FnMut(&str, usize)) {
+        for token in self.registers.split_ascii_whitespace() {
+            let (name, width) = match token.split_once(':') {
+                Some((name, width)) => (name, width.parse().unwrap_or(self.word)),
+                None => (token, self.word),
+            };
+            match name.split_once("..") {
+                None => visit(name, width),
+                Some((first, last)) => {
+                    let prefix = first.trim_end_matches(|c: char| c.is_ascii_digit());
+                    let number = |digits: &str| digits.parse::<u32>().unwrap_or(0);
+                    let from = number(first.get(prefix.len()..).unwrap_or_default());
+                    for i in from..=number(last) {
+                        visit(&format!("{prefix}{i}"), width);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Resolved {
+    /// Where the registers begin in the note.
+    pub(super) fn at(&self) -> usize {
+        self.layout.at
+    }
+
+    /// Bytes that the note must have for all registers.
+    pub(super) fn size(&self) -> usize {
+        self.layout.size
+    }
+
+    /// The registers and the thread pointer of a note.
+    pub(super) fn read(&self, note: Fields<'_>) -> (Registers, Option<u64>) {
+        let arch = self.layout.arch;
+        let mut registers = Registers::new(arch);
+        for &(at, width, slot) in &self.fields {
+            if let Some(value) = note.uint(at, width) {
+                registers.set(slot, value);
+            }
+        }
+        let pc = arch.info().pc;
+        if arch == Arch::Hppa
+            && let Some(value) = registers.get(pc)
+        {
+            // Folklore: the two low bits of an instruction address are the privilege level (PA-RISC 1.1, "IAOQ").
+            registers.set(pc, value & !3);
+        }
+        if arch == Arch::Riscv64 {
+            registers.set(0, 0);
+        }
+        let thread_pointer = match self.layout.thread_pointer {
+            ThreadPointer::Elsewhere => None,
+            ThreadPointer::Register(name) => registers.by_name(name),
+            ThreadPointer::At(at, width) => note.uint(at, width),
+        };
+        (registers, thread_pointer.filter(|&at| at != 0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_a_register_and_fits_its_note() {
+        for layout in FAMILIES.iter().flat_map(|family| family.iter()) {
+            let what = format!("{:?} {} of {} bytes", layout.os, layout.arch, layout.size);
+            let mut seen = std::collections::BTreeSet::new();
+            let mut end = layout.at;
+            layout.each_name(|name, width| {
+                end += width;
+                assert!(name == "-" || layout.arch.info().slot(name).is_some(), "{what}: no register {name}");
+                assert!(name == "-" || seen.insert(name.to_owned()), "{what}: {name} stands twice");
+            });
+            assert!(end <= layout.size, "{what}: registers end at {end}");
+            assert!(layout.size - end <= 8, "{what}: {} bytes are not accounted for", layout.size - end);
+            let info = layout.arch.info();
+            for slot in [Some(info.pc), Some(info.sp), info.fp, info.lr].into_iter().flatten() {
+                assert!(layout.fields().iter().any(|f| f.2 == slot), "{what}: no {}", info.registers[slot].name);
+            }
+        }
+    }
+}
