@@ -47,7 +47,7 @@ pub(super) fn exception(reading: &Reading<'_>, writer: Option<&str>) -> Option<E
             [only] => Some(only.tid),
             _ => None,
         });
-        let kind = ExceptionKind::Signal { signo: signal.signo, code: Some(signal.code), info: None };
+        let kind = ExceptionKind::Signal { signo: signal.signo, code: signal.code, info: None };
         return (signal.signo != 0).then_some(Exception { tid, kind, address: None, registers: None });
     }
     // A debugger stops a process by these, and it goes on afterwards.
@@ -103,7 +103,8 @@ pub(super) fn dump_type(dump: &Dump) -> DumpType {
             data_present += present;
         }
     }
-    if data > 0 && data_present < data / 8 {
+    // NetBSD leaves out pages that were never touched, so little present data means nothing there.
+    if data > 0 && data_present < data / 8 && dump.os != Os::NetBsd {
         DumpType::Small
     } else if text > 0 && text_whole {
         DumpType::Complete

@@ -68,8 +68,10 @@ fn status(reading: &mut Reading<'_>, note: Fields<'_>) {
     let (Some(signal), Some(tid)) = (note.u16(12), note.u32(ids)) else {
         return;
     };
+    // Folklore: `suseconds_t` is an `int` on 64-bit SPARC alone, which shows because that is big-endian.
+    let fraction = if reading.header.arch == Arch::Sparc64 { 4 } else { long };
     let microseconds = |at: usize| {
-        let (seconds, rest) = (note.uint(at, long)?, note.uint(at + long, long)?);
+        let (seconds, rest) = (note.uint(at, long)?, note.uint(at + long, fraction)?);
         seconds.checked_mul(1_000_000)?.checked_add(rest)
     };
     let spent = (microseconds(times), microseconds(times + 2 * long));

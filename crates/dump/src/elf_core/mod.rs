@@ -109,7 +109,7 @@ fn assemble(mut reading: Reading<'_>, source: SharedSource, segments: &[Segment]
     };
     let mut issues = std::mem::take(&mut reading.issues);
     space::sort_mappings(&mut reading.mappings, &mut issues);
-    let space = space::build(&source, segments, &reading.mappings, &mut issues);
+    let space = space::build(&source, reading.os, segments, &reading.mappings, &mut issues);
     let promised = space::promised_length(segments);
     if promised > source.len() {
         issues.insert(
@@ -212,10 +212,11 @@ fn modules(reading: &mut Reading<'_>) -> Vec<crate::ModuleRecord> {
 /// Names the regions that no file stands behind: the main thread's stack and the vDSO.
 fn name_special_regions(dump: &mut Dump) {
     let main = dump.process.pid.and_then(|pid| dump.threads.iter().find(|thread| thread.tid == pid));
+    let linux = dump.os == Os::Linux;
+    let on_linux = |kind| dump.auxv_value(kind).filter(|_| linux).map(Virt);
     // What the kernel put on the stack at the start says it for certain; a stack pointer may be on another stack.
-    let start = [AT_EXECFN, AT_RANDOM].iter().find_map(|&kind| dump.auxv_value(kind)).map(Virt);
-    let stack = start.or_else(|| main.and_then(|thread| thread.registers.sp()));
-    let vdso = dump.auxv_value(AT_SYSINFO_EHDR).map(Virt);
+    let stack = on_linux(AT_EXECFN).or(on_linux(AT_RANDOM)).or_else(|| main.and_then(|thread| thread.registers.sp()));
+    let vdso = on_linux(AT_SYSINFO_EHDR);
     let names = [(stack, "[stack]"), (vdso, "[vdso]")];
     for (at, name) in names {
         let Some(at) = at.filter(|at| at.0 != 0) else {

@@ -6,6 +6,9 @@ use super::notes::Note;
 use super::reading::{ProcessSignal, Reading, text};
 use crate::{Arch, Os};
 
+/// `si_code` of a signal about which the kernel has nothing to say.
+const SI_NOINFO: i32 = 32767;
+
 /// Takes a note whose owner begins with `NetBSD-CORE`.
 pub(super) fn take(reading: &mut Reading<'_>, note: &Note<'_>) {
     reading.os = Os::NetBsd;
@@ -53,6 +56,7 @@ fn process_info(reading: &mut Reading<'_>, note: &Note<'_>) {
     process.name = text(content, 124, 32);
     if let (Some(signo), Some(code)) = (content.i32(8), content.i32(12)) {
         let tid = content.u32(156).filter(|&tid| tid != 0);
+        let code = Some(code).filter(|&code| code != SI_NOINFO);
         reading.process_signal = Some(ProcessSignal { signo, code, tid });
     }
 }

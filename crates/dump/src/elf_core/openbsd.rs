@@ -36,6 +36,6 @@ fn process_info(reading: &mut Reading<'_>, note: &Note<'_>) {
     process.gid = content.u32(60);
     process.name = text(content, 72, 32);
     if let (Some(signo), Some(code)) = (content.i32(8), content.i32(12)) {
-        reading.process_signal = Some(ProcessSignal { signo, code, tid: None });
+        reading.process_signal = Some(ProcessSignal { signo, code: Some(code), tid: None });
     }
 }

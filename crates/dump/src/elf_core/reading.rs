@@ -14,7 +14,7 @@ use crate::{Handle, Issue, Mapping, NoteRecord, Os, Process, Registers, SignalIn
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ProcessSignal {
     pub(super) signo: i32,
-    pub(super) code: i32,
+    pub(super) code: Option<i32>,
     /// The thread it was for, if it was for one.
     pub(super) tid: Option<u32>,
 }

@@ -3,14 +3,16 @@
 //! What a segment lacks (`p_filesz` < `p_memsz`) is *absent*, not zero. In programs that difference is `.bss`; in cores it
 //! is what a filter left out: Linux writes `p_filesz` 0 for filtered mappings and one page for the ELF header of a mapped
 //! file (`coredump_filter` bit 4), gdb 0 for read-only file mappings, and neither ever shortens a segment because its
-//! tail was zero (zeros are written, as holes). Pages of mapped files that are absent here can be had from the file.
+//! tail was zero (zeros are written, as holes). NetBSD alone does shorten: it trims zero words from the end of what it
+//! writes, and ends a segment with pages that were never touched (`core_elf32.c` `coredump_writeseghdrs`,
+//! `uvm_coredump.c`), so there the tail of a segment that has any bytes is zero. Pages of mapped files that are absent here can be had from the file.
 //!
 //! *Trap*: `NT_FILE` may name mappings that no segment shows. They are regions too, of unknown protection.
 
 use super::headers::{PT_LOAD, Segment};
 use crate::segments::SegmentMemory;
 use crate::source::SharedSource;
-use crate::{Absence, Backing, FileOffset, Issue, Mapping, ModuleRecord, Permissions, Region, Virt};
+use crate::{Absence, Backing, FileOffset, Issue, Mapping, ModuleRecord, Os, Permissions, Region, Virt};
 use std::sync::Arc;
 
 /// `PT_AARCH64_MEMTAG_MTE`: not memory, but two tags a byte for the memory at `p_vaddr`.
@@ -27,6 +29,7 @@ pub(super) struct Space {
 /// Makes memory and regions of the segments and the sorted mappings.
 pub(super) fn build(
     source: &SharedSource,
+    os: Os,
     segments: &[Segment],
     mappings: &[Mapping],
     issues: &mut Vec<Issue>,
@@ -55,7 +58,8 @@ pub(super) fn build(
         };
         piece(start, present, Backing::File(FileOffset(segment.offset)));
         piece(present, promised, Backing::Absent(Absence::Truncated));
-        piece(promised, end, Backing::Absent(Absence::NotInDump));
+        let zero_tail = os == Os::NetBsd && segment.filesz > 0;
+        piece(promised, end, if zero_tail { Backing::Zero } else { Backing::Absent(Absence::NotInDump) });
         if start < end {
             let flag = |bit| segment.flags & bit != 0;
             regions.push(Region {
@@ -63,7 +67,7 @@ pub(super) fn build(
                 end: Virt(end),
                 permissions: Some(Permissions { read: flag(4), write: flag(2), execute: flag(1) }),
                 path: None,
-                present_bytes: present - start,
+                present_bytes: if zero_tail && present == promised { end - start } else { present - start },
             });
         }
     }

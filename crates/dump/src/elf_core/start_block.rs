@@ -9,7 +9,7 @@
 
 use super::{AT_EXECFN, AT_RANDOM, AT_SYSINFO_EHDR};
 use crate::bytes::Fields;
-use crate::{Budget, Dump, MemoryExt, Os, Virt};
+use crate::{Arch, Budget, Dump, MemoryExt, Os, Virt};
 
 /// How far below the random bytes or the path the vector may lie: the strings between may have megabytes
 /// (`ARG_MAX`), but AT_RANDOM itself lies within a page and some padding above it.
@@ -23,11 +23,16 @@ pub(super) fn read(dump: &mut Dump, budget: &Budget) {
         dump.os_version = kernel_version(dump);
     }
     if dump.process.executable.is_none()
+        && dump.os == Os::Linux
         && let Some(at) = dump.auxv_value(AT_EXECFN)
         && let Ok(path) = dump.memory.read_cstr(Virt(at), 4096)
         && !path.is_empty()
     {
         dump.process.executable = Some(String::from_utf8_lossy(&path).into_owned());
+    }
+    // The BSDs number the entries of the vector in another way.
+    if dump.os != Os::Linux {
+        return;
     }
     let Some((arguments, environment)) = blocks(dump, budget) else {
         return;
@@ -55,16 +60,18 @@ type Strings = Vec<Vec<u8>>;
 /// The strings of `argv` and `envp`.
 fn blocks(dump: &Dump, budget: &Budget) -> Option<(Strings, Strings)> {
     let vector = find_vector(dump)?;
-    let region = dump.memory.find(Virt(vector))?;
-    let (low, high) = (region.start.0, dump.region(Virt(vector))?.end.0);
+    let region = dump.region(Virt(vector))?;
+    let low = dump.memory.find(Virt(vector))?.start.0;
+    // Folklore: the stack of PA-RISC grows upwards, and the strings lie below the pointers.
+    let (from, to) = if dump.arch == Arch::Hppa { (low, vector) } else { (vector, region.end.0) };
+    let from = from.max(to.saturating_sub(MAX_STRINGS));
+    let is_string = |at: u64| (from..to).contains(&at);
     // Backwards from the vector: a null, the environment, a null, the arguments, their count.
     let mut words = Backwards { dump, low, next: vector, block: Vec::new(), block_at: 0 };
     if words.step()? != 0 {
         return None;
     }
-    let mut lists = [Vec::new(), Vec::new()];
-    let [environment, arguments] = &mut lists;
-    let is_string = |at: u64| (vector..high).contains(&at);
+    let mut environment = Vec::new();
     loop {
         match words.step()? {
             0 => break,
@@ -72,27 +79,29 @@ fn blocks(dump: &Dump, budget: &Budget) -> Option<(Strings, Strings)> {
             _ => return None,
         }
     }
-    loop {
-        match words.step()? {
-            count if count == arguments.len() as u64 => break,
-            at if is_string(at) && budget.take(8).is_ok() => arguments.push(at),
-            _ => return None,
+    // Folklore: `_start` of 32-bit Arm and x86 takes the count off the stack and overwrites its place, so the arguments
+    // end with whatever is no string.
+    let mut arguments = Vec::new();
+    while let Some(at) = words.step().filter(|&at| is_string(at)) {
+        if budget.take(8).is_err() {
+            return None;
         }
+        arguments.push(at);
     }
-    let [environment, arguments] = lists;
-    let strings = high.saturating_sub(vector).min(MAX_STRINGS);
+    let strings = to - from;
+    // The block itself, and the copies made of it.
     if budget.take(3 * strings).is_err() {
         return None;
     }
     let mut bytes = vec![0; strings as usize];
-    let got = dump.memory.read_upto(Virt(vector), &mut bytes);
+    let got = dump.memory.read_upto(Virt(from), &mut bytes);
     bytes.truncate(got);
     let bytes = Fields::new(&bytes, dump.endian);
     // Pointers of a hostile stack may all name the same long string: the sum of all is bounded like the block.
-    let mut left = 2 * strings;
+    let mut left = strings;
     let mut text = |list: Vec<u64>| -> Strings {
         let strings = list.into_iter().rev().map_while(|at| {
-            let string = bytes.cstr((at - vector) as usize, usize::MAX)?;
+            let string = bytes.cstr((at - from) as usize, usize::MAX)?;
             left = left.checked_sub(string.len() as u64)?;
             Some(string.to_vec())
         });
@@ -132,8 +141,9 @@ fn find_vector(dump: &Dump) -> Option<u64> {
     let word = dump.pointer_size;
     let anchor = dump.auxv_value(AT_RANDOM).or_else(|| dump.auxv_value(AT_EXECFN))?;
     let segment = dump.memory.find(Virt(anchor))?;
-    let start = anchor.saturating_sub(SEARCH).max(segment.start.0).next_multiple_of(word as u64);
-    let mut bytes = vec![0; anchor.checked_sub(start)? as usize];
+    let start = anchor.saturating_sub(SEARCH).max(segment.start.0).checked_next_multiple_of(word as u64)?;
+    let end = if dump.arch == Arch::Hppa { anchor.saturating_add(SEARCH).min(segment.end.0) } else { anchor };
+    let mut bytes = vec![0; end.checked_sub(start)? as usize];
     let got = dump.memory.read_upto(Virt(start), &mut bytes);
     bytes.truncate(got);
     let mut pattern = Vec::new();
