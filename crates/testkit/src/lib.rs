@@ -1,3 +1,4 @@
 //! Being built.
 
 pub mod build_core;
+pub mod build_minidump;
