@@ -34,6 +34,7 @@ pub struct SegmentMemory<A: Address = Virt> {
     source: SharedSource,
     segments: Vec<Segment<A>>,
     overlaps: usize,
+    elsewhere: Absence,
 }
 
 impl<A: Address> SegmentMemory<A> {
@@ -59,7 +60,21 @@ impl<A: Address> SegmentMemory<A> {
             covered = Some(covered.map_or(segment.end, |covered| covered.max(segment.end)));
         }
         segments.retain(|segment| segment.start < segment.end);
-        Self { source, segments, overlaps }
+        Self { source, segments, overlaps, elsewhere: Absence::NotMapped }
+    }
+
+    /// Says what a read outside all segments means: a container that does not describe the whole address space cannot
+    /// know that nothing was mapped there, so it says [`Absence::NotInDump`] instead of [`Absence::NotMapped`].
+    #[must_use]
+    pub fn with_elsewhere(mut self, why: Absence) -> Self {
+        self.elsewhere = why;
+        self
+    }
+
+    /// What a read outside all segments means; see [`SegmentMemory::with_elsewhere`].
+    #[must_use]
+    pub fn elsewhere(&self) -> Absence {
+        self.elsewhere
     }
 
     /// How many segments had to be cut because another one covers the same addresses.
@@ -95,7 +110,7 @@ impl<A: Address> SegmentMemory<A> {
 impl<A: Address> Memory<A> for SegmentMemory<A> {
     fn read_at(&self, at: A, buf: &mut [u8]) -> Result<usize, Fault<A>> {
         let fault = |why| Fault { at, why };
-        let segment = self.find(at).ok_or(fault(Absence::NotMapped))?;
+        let segment = self.find(at).ok_or(fault(self.elsewhere))?;
         let skip = at.raw() - segment.start.raw();
         let len = (buf.len() as u64).min(segment.end.raw() - at.raw()) as usize;
         let Some(buf) = buf.get_mut(..len) else {

@@ -1,0 +1,100 @@
+//! CodeView records: how a module says which debug file belongs to it.
+//!
+//! *Trap*: a GUID has two byte orders in one file. Windows stores its first three fields as little-endian numbers; the
+//! text form turns them round, the build id of a Linux module that was squeezed into a GUID does not.
+
+use super::input::{Input, Place};
+use super::raw;
+use crate::{Endian, ModuleRecord, Os};
+
+/// Bytes that are read of a record: a signature, a GUID and a path.
+const MAX_RECORD: usize = 24 + (32 << 10);
+
+/// Fills a module's `build_id`, `debug_id` and `debug_file` from its record.
+pub(super) fn read(input: &Input<'_>, place: Place, os: Os, module: &mut ModuleRecord) {
+    let bytes = input.read(place, MAX_RECORD);
+    let fields = input.fields(&bytes);
+    let name = |at| {
+        let name = fields.cstr(at, MAX_RECORD)?;
+        let name = String::from_utf8_lossy(name).into_owned();
+        input.book(name.len()).then_some(name).filter(|name| !name.is_empty())
+    };
+    match fields.slice(0, 4) {
+        Some(magic) if magic == raw::CV_SIGNATURE_RSDS => {
+            let (Some(guid), Some(age)) = (fields.slice(4, 16), fields.u32(20)) else {
+                input.loss(format!("the CodeView record at offset {:#x} is cut off", place.rva));
+                return;
+            };
+            module.debug_file = name(24);
+            // lldb and Breakpad leave zeros where they found no id.
+            if guid.iter().any(|&b| b != 0) {
+                module.debug_id = Some(debug_id(guid, input.endian, age));
+                // The Mach-O UUID is the text form; Crashpad and Breakpad store it turned round like any GUID.
+                let mach_o = matches!(os, Os::MacOs | Os::Ios);
+                module.build_id = Some(if mach_o { turned(guid, input.endian) } else { guid.to_vec() });
+            }
+        }
+        Some(magic) if magic == raw::CV_SIGNATURE_NB10 => {
+            let (Some(signature), Some(age)) = (fields.u32(8), fields.u32(12)) else {
+                input.loss(format!("the CodeView record at offset {:#x} is cut off", place.rva));
+                return;
+            };
+            module.debug_file = name(16);
+            module.debug_id = Some(format!("{signature:08X}{age:x}"));
+        }
+        Some(_) if fields.u32(0) == Some(raw::CV_SIGNATURE_ELF) => {
+            let id = bytes.get(4..).unwrap_or_default();
+            let id = id.get(..64).unwrap_or(id);
+            if id.iter().any(|&b| b != 0) {
+                module.build_id = Some(id.to_vec());
+                // Breakpad's rule for an ELF: the first 16 bytes, filled up with zeros, as a GUID; the age is 0.
+                let mut guid = [0; 16];
+                for (to, from) in guid.iter_mut().zip(id) {
+                    *to = *from;
+                }
+                module.debug_id = Some(debug_id(&guid, input.endian, 0));
+            }
+        }
+        Some(magic) => {
+            let magic: Vec<String> = magic.iter().map(|b| format!("{b:02x}")).collect();
+            input.remark(format!(
+                "the CodeView record of {} begins with {}, which is not known",
+                module.path,
+                magic.join(" ")
+            ));
+        }
+        None => input.loss(format!("the CodeView record at offset {:#x} is cut off", place.rva)),
+    }
+}
+
+/// Breakpad's text form: the GUID's fields as numbers in upper case, then the age in lower case.
+fn debug_id(guid: &[u8], endian: Endian, age: u32) -> String {
+    let mut text: String = turned(guid, endian).iter().map(|b| format!("{b:02X}")).collect();
+    text.push_str(&format!("{age:x}"));
+    text
+}
+
+/// The 16 bytes of a GUID in the order in which its text form has them.
+pub(super) fn turned(guid: &[u8], endian: Endian) -> Vec<u8> {
+    let mut bytes = guid.to_vec();
+    if endian == Endian::Little {
+        for range in [0..4, 4..6, 6..8] {
+            if let Some(field) = bytes.get_mut(range) {
+                field.reverse();
+            }
+        }
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guid_text_forms() {
+        let guid: Vec<u8> = (1..=16).collect();
+        assert_eq!(debug_id(&guid, Endian::Little, 0x1a), "0403020106050807090A0B0C0D0E0F101a");
+        assert_eq!(debug_id(&guid, Endian::Big, 0), "0102030405060708090A0B0C0D0E0F100");
+    }
+}
