@@ -1,7 +1,21 @@
 //! Stacks: from a thread's registers to its frames, each with how it was found and why the better rule failed.
 
+mod abi;
+mod arm64;
+mod callsite;
+mod rules;
+mod scan;
+mod signal;
+#[cfg(test)]
+mod tests;
+mod walk;
+mod window;
+mod world;
+mod x86;
+
 use crate::target::Target;
 use afterimage_dump::{CodeAddr, Registers, Virt};
+use rayon::prelude::*;
 
 /// How a frame was found, from the surest to the weakest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -77,9 +91,33 @@ pub struct Stack {
     pub frames: Vec<Frame>,
     /// Why there is no further frame.
     pub end: StackEnd,
+    /// Frames in the middle that were walked over but not kept, if the stack has more than the budget allows.
+    pub omitted: Option<Omitted>,
 }
 
-/// Unwinds the thread with this index.
-pub(crate) fn unwind(_target: &Target, _thread: usize) -> Stack {
-    Stack::default()
+/// A gap in [`Stack::frames`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Omitted {
+    /// Index of the first frame behind the gap.
+    pub at: usize,
+    /// Frames that are missing there.
+    pub frames: u64,
+}
+
+/// Unwinds the thread with this index. The crashed thread starts at the exception's registers.
+pub(crate) fn unwind(target: &Target, thread: usize) -> Stack {
+    let dump = target.dump();
+    let Some(thread) = dump.threads.get(thread) else {
+        return Stack::default();
+    };
+    let exception = dump.exception.as_ref().filter(|exception| exception.tid == Some(thread.tid));
+    let registers = exception.and_then(|exception| exception.registers).unwrap_or(thread.registers);
+    walk::walk(&world::TargetWorld::new(target), registers, target.budget().max_frames)
+}
+
+/// Unwinds all threads, several at a time; [`Target::stack`] then has their stacks at hand.
+pub fn unwind_all(target: &Target) {
+    (0..target.dump().threads.len()).into_par_iter().for_each(|thread| {
+        target.stack(thread);
+    });
 }
