@@ -1,0 +1,41 @@
+//! The smallest user of `run`: `supervise [--type small|complete] DIR COMMAND ARGS…` tells each death in one line on
+//! standard error and ends as the command did.
+
+use afterimage_capture::{DumpType, RunOptions, run};
+
+fn main() {
+    let mut arguments: Vec<std::ffi::OsString> = std::env::args_os().skip(1).collect();
+    let mut dump_type = DumpType::Active;
+    if arguments.first().is_some_and(|argument| argument == "--type") {
+        let name = arguments.drain(..2).nth(1);
+        dump_type = match name.as_deref().and_then(std::ffi::OsStr::to_str) {
+            Some("small") => DumpType::Small,
+            Some("complete") => DumpType::Complete,
+            _ => DumpType::Active,
+        };
+    }
+    let command = arguments.split_off(arguments.len().min(1));
+    let output_dir = arguments.pop().unwrap_or_default().into();
+    let ended = run(&RunOptions { command, output_dir, dump_type }, &mut |death| {
+        let sender = death.info.and_then(|info| info.pid).map_or(String::new(), |pid| format!(" sender={pid}"));
+        let kind = if death.main { "main" } else { "child" };
+        eprint!(
+            "death: {kind} pid={} tid={} comm={} signal={}{sender} ",
+            death.pid, death.tid, death.comm, death.signal
+        );
+        match &death.dump {
+            Ok(dump) => {
+                let path = dump.path.display();
+                eprintln!("dump={path} threads={} took={:?} soft={:?}", dump.threads, dump.took, dump.soft_errors);
+            }
+            Err(error) => eprintln!("error={error}"),
+        }
+    });
+    std::process::exit(match ended {
+        Ok(ended) => ended.status(),
+        Err(error) => {
+            eprintln!("error: {error}");
+            error.status()
+        }
+    });
+}

@@ -1,0 +1,167 @@
+//! The memory of a stopped process as the dump writer wants it: piece by piece, with what could not be read written down.
+//!
+//! *What it is not*: it does not choose what belongs into the dump; [`crate::plan`] does.
+//!
+//! *Trap*: `process_vm_readv` refuses pages that the process itself may not read (PROT_NONE); `/proc/PID/mem` gives
+//! them. Neither gives device memory or file pages past the end of the file.
+
+use crate::plan::{Piece, Source};
+use crate::sys::{self, Tid};
+use crate::touched::Touched;
+use afterimage_dump::write::elf_core::{Content, Note};
+use afterimage_dump::write::notes;
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+
+/// Distinct unreadable ranges that are written down; more are counted.
+const MAX_UNREADABLE: usize = 512;
+
+/// Reads another process's memory at any place.
+pub(crate) struct Reader {
+    pid: Tid,
+    mem: Option<File>,
+}
+
+impl Reader {
+    pub(crate) fn new(pid: Tid) -> Self {
+        Self { pid, mem: File::open(format!("/proc/{pid}/mem")).ok() }
+    }
+
+    /// Fills `buf` as far as pages can be read; gives the number of bytes.
+    ///
+    /// # Errors
+    /// When the process has gone, or may not be read at all.
+    pub(crate) fn read(&self, at: u64, buf: &mut [u8]) -> io::Result<usize> {
+        match sys::read_memory(self.pid, at, buf) {
+            Ok(n) if n > 0 => return Ok(n),
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Err(error),
+            _ => {}
+        }
+        let Some(mem) = &self.mem else { return Ok(0) };
+        match mem.read_at(buf, at) {
+            // The file of a process without memory any more reads as empty.
+            Ok(0) if !buf.is_empty() => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(n) => Ok(n),
+            Err(_) => Ok(0),
+        }
+    }
+
+    /// Exactly `N` bytes.
+    pub(crate) fn exact<const N: usize>(&self, at: u64) -> Option<[u8; N]> {
+        let mut buf = [0; N];
+        (self.read(at, &mut buf).ok()? == N).then_some(buf)
+    }
+
+    /// Up to `len` bytes.
+    pub(crate) fn some(&self, at: u64, len: usize) -> Vec<u8> {
+        let mut buf = vec![0; len];
+        let n = self.read(at, &mut buf).unwrap_or(0);
+        buf.truncate(n);
+        buf
+    }
+}
+
+/// A process's memory on its way into a dump.
+pub(crate) struct LiveMemory<'a> {
+    reader: &'a Reader,
+    pieces: &'a [Piece],
+    touched: Option<Touched>,
+    page: u64,
+    unreadable: Vec<Range<u64>>,
+    unreadable_more: u64,
+    /// What went wrong before and besides reading.
+    pub(crate) soft_errors: Vec<String>,
+    /// All of it, once [`Content::last_note`] has been asked for.
+    pub(crate) all_errors: Vec<String>,
+}
+
+impl<'a> LiveMemory<'a> {
+    pub(crate) fn new(reader: &'a Reader, pieces: &'a [Piece], soft_errors: Vec<String>) -> Self {
+        let touched = Touched::of(reader.pid).ok();
+        let page = sys::page_size();
+        Self {
+            reader,
+            pieces,
+            touched,
+            page,
+            unreadable: Vec::new(),
+            unreadable_more: 0,
+            soft_errors,
+            all_errors: Vec::new(),
+        }
+    }
+
+    fn cannot_read(&mut self, range: Range<u64>) {
+        if let Some(last) = self.unreadable.last_mut()
+            && last.end == range.start
+        {
+            last.end = range.end;
+        } else if self.unreadable.len() < MAX_UNREADABLE {
+            self.unreadable.push(range);
+        } else {
+            self.unreadable_more += 1;
+        }
+    }
+}
+
+impl Content for LiveMemory<'_> {
+    fn next(&mut self, at: u64, end: u64) -> Option<Range<u64>> {
+        if at >= end {
+            return None;
+        }
+        let index = self.pieces.partition_point(|piece| piece.start <= at).checked_sub(1)?;
+        let piece = self.pieces.get(index)?;
+        match &piece.source {
+            Source::Nothing => None,
+            Source::All => Some(at..end),
+            Source::Touched => match &mut self.touched {
+                Some(touched) => touched.next(at, end),
+                None => Some(at..end),
+            },
+            Source::File { file, offset } => {
+                use rustix::fs::{SeekFrom, seek};
+                let place = |at: u64| offset.saturating_add(at - piece.start);
+                let address = |place: u64| piece.start.saturating_add(place.saturating_sub(*offset));
+                // ENXIO: no data to the end of the file.
+                let data = seek(file, SeekFrom::Data(place(at))).ok()?;
+                let hole = seek(file, SeekFrom::Hole(data)).unwrap_or(u64::MAX);
+                let start = address(data).max(at);
+                let hole = address(hole).checked_next_multiple_of(self.page).unwrap_or(end).min(end);
+                (start < hole).then_some(start..hole)
+            }
+        }
+    }
+
+    fn read(&mut self, at: u64, buf: &mut [u8]) -> io::Result<()> {
+        let mut done = 0;
+        while let Some(rest) = buf.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            let here = at.saturating_add(done as u64);
+            match self.reader.read(here, rest)? {
+                0 => {
+                    // Skip to the next page.
+                    let next = (here / self.page + 1).saturating_mul(self.page);
+                    let len = (next - here).min(rest.len() as u64);
+                    self.cannot_read(here..here + len);
+                    done += len as usize;
+                }
+                n => done += n,
+            }
+        }
+        Ok(())
+    }
+
+    fn last_note(&mut self, room: usize) -> Option<Note> {
+        let mut lines = std::mem::take(&mut self.soft_errors);
+        for range in &self.unreadable {
+            lines.push(format!("memory {:#x}-{:#x} cannot be read; it is zeros here", range.start, range.end));
+        }
+        if self.unreadable_more > 0 {
+            lines.push(format!("{} more ranges of memory cannot be read", self.unreadable_more));
+        }
+        let note = notes::soft_errors(&lines, room);
+        self.all_errors = lines;
+        (!self.all_errors.is_empty()).then_some(note)
+    }
+}

@@ -1,0 +1,168 @@
+//! System calls that rustix does not cover: ptrace, waiting by thread, raw signals, memory of another process, fork.
+//!
+//! *What it is*: the only module of this crate with `unsafe`; each block says why it is sound.
+//! *What it is not*: it decides nothing and knows no process's story.
+//!
+//! *Example*: `sys::cont(tid, 0)?` lets a stopped tracee go on.
+//!
+//! *Trap*: every ptrace call but [`seize`] must come from the thread that seized the tracee, and the tracee must be in
+//! a stop; else the kernel says ESRCH, the same as for a tracee that was killed meanwhile.
+#![allow(unsafe_code)]
+
+mod signals;
+mod spawn;
+mod wait;
+
+pub(crate) use signals::{Handlers, SIGINFO_LEN, own_pid, realtime_range, send_to_pidfd};
+pub(crate) use spawn::{Held, fork_waker, spawn_held};
+pub(crate) use wait::{Event, peek_event, take_event, take_stop};
+
+use std::io;
+use std::ops::Range;
+use std::os::fd::AsRawFd;
+
+/// Thread or process id as the kernel has it.
+pub(crate) type Tid = i32;
+
+/// A `siginfo_t` in its own bytes.
+pub(crate) type RawSiginfo = [u8; SIGINFO_LEN];
+
+fn check(result: libc::c_long) -> io::Result<libc::c_long> {
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// A ptrace request whose `addr` and `data` are plain numbers.
+fn ptrace_plain(request: libc::c_uint, tid: Tid, addr: usize, data: usize) -> io::Result<()> {
+    // SAFETY: the requests passed here (SEIZE, CONT, LISTEN, INTERRUPT, DETACH) take numbers, not pointers into our
+    // memory.
+    check(unsafe { libc::ptrace(request as _, tid, addr, data) }).map(drop)
+}
+
+/// Takes a thread under watch without stopping it.
+pub(crate) fn seize(tid: Tid, options: libc::c_int) -> io::Result<()> {
+    ptrace_plain(libc::PTRACE_SEIZE as _, tid, 0, options as usize)
+}
+
+/// Lets a stopped tracee go on, delivering `signal` unless it is 0.
+pub(crate) fn cont(tid: Tid, signal: i32) -> io::Result<()> {
+    ptrace_plain(libc::PTRACE_CONT as _, tid, 0, signal as usize)
+}
+
+/// Leaves a tracee in its job-control stop, but listens for its end.
+pub(crate) fn listen(tid: Tid) -> io::Result<()> {
+    ptrace_plain(libc::PTRACE_LISTEN as _, tid, 0, 0)
+}
+
+/// Asks a running tracee to stop.
+pub(crate) fn interrupt(tid: Tid) -> io::Result<()> {
+    ptrace_plain(libc::PTRACE_INTERRUPT as _, tid, 0, 0)
+}
+
+/// The signal that a tracee has been stopped by.
+pub(crate) fn siginfo(tid: Tid) -> io::Result<RawSiginfo> {
+    let mut info = [0u64; SIGINFO_LEN / 8];
+    // SAFETY: GETSIGINFO writes one siginfo_t, 128 bytes on every Linux, to `data`: `info` is that long and aligned.
+    check(unsafe { libc::ptrace(libc::PTRACE_GETSIGINFO, tid, 0usize, info.as_mut_ptr()) })?;
+    let mut bytes = [0; SIGINFO_LEN];
+    for (to, from) in bytes.chunks_exact_mut(8).zip(info) {
+        to.copy_from_slice(&from.to_ne_bytes());
+    }
+    Ok(bytes)
+}
+
+/// Changes the signal that a tracee is about to be given.
+pub(crate) fn set_siginfo(tid: Tid, info: &RawSiginfo) -> io::Result<()> {
+    let mut aligned = [0u64; SIGINFO_LEN / 8];
+    for (to, from) in aligned.iter_mut().zip(info.chunks_exact(8)) {
+        *to = u64::from_ne_bytes(from.try_into().unwrap_or_default());
+    }
+    // SAFETY: SETSIGINFO reads one siginfo_t, 128 bytes, from `data`: `aligned` is that long and aligned.
+    check(unsafe { libc::ptrace(libc::PTRACE_SETSIGINFO, tid, 0usize, aligned.as_ptr()) }).map(drop)
+}
+
+/// A register set of a stopped tracee, by its note type.
+pub(crate) fn registers(tid: Tid, kind: u32) -> io::Result<Vec<u8>> {
+    // The largest sets are x86's with AMX (11 KiB) and arm's SVE (9 KiB).
+    let mut buf = vec![0u8; 16 * 1024];
+    let mut iov = libc::iovec { iov_base: buf.as_mut_ptr().cast(), iov_len: buf.len() };
+    // SAFETY: GETREGSET writes at most `iov_len` bytes to `iov_base`, which is `buf`, and the length into `iov`.
+    check(unsafe { libc::ptrace(libc::PTRACE_GETREGSET as _, tid, kind as usize, &raw mut iov) })?;
+    buf.truncate(iov.iov_len);
+    Ok(buf)
+}
+
+/// The number that comes with a ptrace event.
+pub(crate) fn event_message(tid: Tid) -> io::Result<u64> {
+    let mut message: libc::c_ulong = 0;
+    // SAFETY: GETEVENTMSG writes one unsigned long to `data`.
+    check(unsafe { libc::ptrace(libc::PTRACE_GETEVENTMSG as _, tid, 0usize, &raw mut message) })?;
+    Ok(message)
+}
+
+/// Copies memory of another process; short at the first page that cannot be read.
+pub(crate) fn read_memory(pid: Tid, at: u64, buf: &mut [u8]) -> io::Result<usize> {
+    let local = libc::iovec { iov_base: buf.as_mut_ptr().cast(), iov_len: buf.len() };
+    let remote = libc::iovec { iov_base: at as usize as *mut libc::c_void, iov_len: buf.len() };
+    // SAFETY: the kernel writes at most `iov_len` bytes to the local buffer; the remote address is never touched by us.
+    let read = unsafe { libc::process_vm_readv(pid, &raw const local, 1, &raw const remote, 1, 0) };
+    if read < 0 { Err(io::Error::last_os_error()) } else { Ok(read as usize) }
+}
+
+/// Bytes of a memory page.
+pub(crate) fn page_size() -> u64 {
+    rustix::param::page_size() as u64
+}
+
+/// The touched pages among `start..end`, by `PAGEMAP_SCAN` (Linux 6.7): how far it came, and the ranges found.
+pub(crate) fn scan_pages(pagemap: &std::fs::File, start: u64, end: u64) -> io::Result<(u64, Vec<Range<u64>>)> {
+    const REGIONS: usize = 1024;
+    const SCAN: u32 = 0xc060_6610; // _IOWR('f', 16, struct pm_scan_arg)
+    const PRESENT: u64 = 8;
+    const SWAPPED: u64 = 16;
+    const ZERO_PAGE: u64 = 32;
+    // struct page_region: start, end, categories.
+    let mut regions = vec![[0u64; 3]; REGIONS];
+    // struct pm_scan_arg: size, flags, start, end, walk_end, vec, vec_len, max_pages, then four masks.
+    let mut arg = [
+        96,
+        0,
+        start,
+        end,
+        0,
+        regions.as_mut_ptr() as u64,
+        REGIONS as u64,
+        0,
+        ZERO_PAGE,
+        ZERO_PAGE,
+        PRESENT | SWAPPED,
+        PRESENT | SWAPPED,
+    ];
+    // SAFETY: the kernel reads and writes the 96 bytes of `arg` and at most `vec_len` regions of 24 bytes at `vec`.
+    let found = unsafe { libc::ioctl(pagemap.as_raw_fd(), SCAN as _, arg.as_mut_ptr()) };
+    let found = usize::try_from(check(found.into())?).unwrap_or(0);
+    let ranges = regions.iter().take(found).map(|[start, end, _]| *start..*end).collect();
+    let [_, _, _, _, walk_end, ..] = arg;
+    Ok((walk_end, ranges))
+}
+
+/// Reserves memory that is never given back.
+#[cfg(test)]
+pub(crate) fn reserve(len: usize) -> *mut u8 {
+    // SAFETY: a fresh private mapping at an address of the kernel's choice.
+    let memory = unsafe {
+        let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        let memory = libc::mmap(std::ptr::null_mut(), len, protection, flags | libc::MAP_NORESERVE, -1, 0);
+        // Or one touch would make 512 pages.
+        libc::madvise(memory, len, libc::MADV_NOHUGEPAGE);
+        memory
+    };
+    assert_ne!(memory, libc::MAP_FAILED);
+    memory.cast()
+}
+
+/// Writes one byte.
+#[cfg(test)]
+pub(crate) fn touch(memory: *mut u8, at: usize) {
+    // SAFETY: tests pass a place inside of what `reserve` gave.
+    unsafe { memory.add(at).write_volatile(1) };
+}
