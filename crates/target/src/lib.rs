@@ -22,17 +22,23 @@
 //! as it is and let it do the subtraction.
 
 pub mod crash;
+mod debuginfod;
 mod files;
 mod memory;
 mod modules;
 mod options;
+mod places;
 pub mod stack;
 mod target;
+#[cfg(test)]
+mod testing;
 
 pub use crash::{Diagnosis, Evidence, Statement};
+pub use debuginfod::Fetched;
 pub use files::FileMatch;
 pub use memory::TargetMemory;
 pub use modules::{Module, ModuleKind};
 pub use options::Options;
+pub use places::{AddressInfo, Neighbour, PlaceKind};
 pub use stack::{Frame, Stack, StackEnd, Trust};
 pub use target::{Location, Target};

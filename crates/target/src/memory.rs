@@ -1,28 +1,90 @@
 //! The dump's memory with the mapped files behind it: code and read-only data that the dump left out are read from a
-//! file whose build-id agrees.
+//! file that agrees.
 //!
 //! *Trap*: only ranges that the process could not have changed may come from a file: a page that the dump holds always
-//! wins, and a writable mapping is never filled from its file.
+//! wins, and a writable mapping is never filled from its file. Pages that are read-only *now* may have been written
+//! before (`PT_GNU_RELRO`, text relocations): the segment's own flags count too.
 
+use crate::files::ElfFile;
 use crate::modules::Module;
-use afterimage_dump::{Extent, Fault, Memory, SegmentMemory, Virt};
+use crate::modules::headers::PF_W;
+use afterimage_dump::{Absence, Extent, Fault, Memory, SegmentMemory, Virt};
 use std::sync::Arc;
+
+const DT_TEXTREL: u64 = 22;
+const DT_FLAGS: u64 = 30;
+const DF_TEXTREL: u64 = 4;
 
 /// Memory of the dumped process.
 pub struct TargetMemory {
     dump: Arc<SegmentMemory<Virt>>,
+    modules: Arc<[Module]>,
+}
+
+/// The module whose address range holds `at`.
+pub(crate) fn module_index(modules: &[Module], at: Virt) -> Option<usize> {
+    let index = modules.partition_point(|module| module.base <= at).checked_sub(1)?;
+    modules.get(index).filter(|module| at < module.end).map(|_| index)
 }
 
 impl TargetMemory {
-    pub(crate) fn new(dump: Arc<SegmentMemory<Virt>>, modules: &[Module]) -> Self {
-        let _ = modules;
-        Self { dump }
+    pub(crate) fn new(dump: Arc<SegmentMemory<Virt>>, modules: Arc<[Module]>) -> Self {
+        Self { dump, modules }
     }
+
+    /// Reads from the file that was mapped at `at`; `None` where there is none, or where it may have been changed.
+    fn read_file(&self, at: Virt, buf: &mut [u8]) -> Option<usize> {
+        let module = module_index(&self.modules, at).and_then(|i| self.modules.get(i))?;
+        let region = module.finder.dump.region(at);
+        if !module.is_elf || region.is_some_and(|region| region.permissions.is_some_and(|perms| perms.write)) {
+            return None;
+        }
+        let file = module.elf_file()?;
+        let own = at.0.wrapping_sub(module.found().bias.unwrap_or(module.bias));
+        let segment = file.object.segments().iter().find(|segment| {
+            segment.flags & PF_W == 0 && own.checked_sub(segment.vaddr).is_some_and(|skip| skip < segment.filesz)
+        })?;
+        if relocates_text(file) {
+            return None;
+        }
+        let skip = own - segment.vaddr;
+        let mut len = (segment.filesz - skip).min(buf.len() as u64);
+        if let Some(region) = region {
+            len = len.min(region.end.0 - at.0);
+        }
+        let from = usize::try_from(segment.offset.checked_add(skip)?).ok()?;
+        let len = usize::try_from(len).ok()?;
+        // Stop where the dump takes over again: what it holds was really there.
+        let len = self.until_present(at, len);
+        let rest = file.bytes().get(from..)?;
+        let len = len.min(rest.len());
+        buf.get_mut(..len)?.copy_from_slice(rest.get(..len)?);
+        (len > 0).then_some(len)
+    }
+
+    fn until_present(&self, at: Virt, len: usize) -> usize {
+        let segments = self.dump.segments();
+        let first = segments.partition_point(|segment| segment.end <= at);
+        let present = |backing| !matches!(backing, afterimage_dump::Backing::Absent(_));
+        let next = segments.get(first..).unwrap_or_default().iter().find(|segment| present(segment.backing));
+        next.map_or(len, |segment| len.min(segment.start.0.saturating_sub(at.0).min(usize::MAX as u64) as usize))
+    }
+}
+
+/// Whether the loader writes into the module's code (old 32-bit libraries that were built without `-fPIC`).
+fn relocates_text(file: &ElfFile) -> bool {
+    let told = |&(tag, value): &(u64, u64)| tag == DT_TEXTREL || (tag == DT_FLAGS && value & DF_TEXTREL != 0);
+    *file.text_relocations.get_or_init(|| file.object.dynamic().iter().any(told))
 }
 
 impl Memory<Virt> for TargetMemory {
     fn read_at(&self, at: Virt, buf: &mut [u8]) -> Result<usize, Fault<Virt>> {
-        self.dump.read_at(at, buf)
+        match self.dump.read_at(at, buf) {
+            Err(fault) if matches!(fault.why, Absence::NotInDump | Absence::NotMapped | Absence::Truncated) => {
+                self.read_file(at, buf).ok_or(fault)
+            }
+            read => read,
+        }
     }
 
     fn extents(&self) -> Vec<Extent<Virt>> {

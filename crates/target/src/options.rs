@@ -8,6 +8,8 @@ use std::time::Duration;
 pub struct Options {
     /// Files and folders that the user named: programs, libraries, `.debug`, `.dwp`, `.sym` files, symbol stores.
     pub debug_paths: Vec<PathBuf>,
+    /// The dump's own path, if it has one: files beside it are looked at too (and used only if they agree).
+    pub dump_path: Option<PathBuf>,
     /// Root under which the dumped system's paths are looked up first (a container's or another machine's file system).
     pub sysroot: Option<PathBuf>,
     /// Folders with separate debug files (`.build-id/xx/rest.debug`, and the paths of `.gnu_debuglink`).
@@ -16,9 +18,11 @@ pub struct Options {
     pub debuginfod_urls: Vec<String>,
     /// The most that all questions to debuginfod together may delay an answer.
     pub debuginfod_timeout: Duration,
-    /// Folder where files from debuginfod, and failures, are kept; `None`: nothing is kept.
+    /// Folder where files from debuginfod, and failures, are kept; `None`: nothing is kept. It has the layout of
+    /// elfutils' client, so both share what either has fetched. Files in it are used even if no server is named.
     pub debuginfod_cache: Option<PathBuf>,
-    /// Whether files at the paths that the dump names may be used (off: only what the user named).
+    /// Whether files at the paths that the dump names may be used (off: only what the user named, and what lies beside
+    /// the dump or in `debug_dirs`).
     pub use_system_files: bool,
 }
 
@@ -27,6 +31,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             debug_paths: Vec::new(),
+            dump_path: None,
             sysroot: None,
             debug_dirs: vec![PathBuf::from("/usr/lib/debug")],
             debuginfod_urls: Vec::new(),

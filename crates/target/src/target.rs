@@ -1,8 +1,9 @@
 //! The front door: one object that answers every question about a dumped process.
 
 use crate::crash::{self, Diagnosis};
-use crate::memory::TargetMemory;
-use crate::modules::{self, Module};
+use crate::files::Finder;
+use crate::memory::{TargetMemory, module_index};
+use crate::modules::{self, Module, ModuleKind};
 use crate::options::Options;
 use crate::stack::{self, Stack};
 use afterimage_dump::{Budget, CodeAddr, Dump, Issue, Virt};
@@ -29,12 +30,9 @@ pub struct Location {
 
 /// A dump understood.
 pub struct Target {
-    dump: Dump,
-    options: Options,
-    budget: Budget,
-    modules: Vec<Module>,
+    finder: Arc<Finder>,
+    modules: Arc<[Module]>,
     memory: TargetMemory,
-    issues: Mutex<Vec<Issue>>,
     stacks: Vec<OnceLock<Stack>>,
     locations: Mutex<HashMap<CodeAddr, Arc<[Location]>>>,
     diagnosis: OnceLock<Diagnosis>,
@@ -44,42 +42,36 @@ impl Target {
     /// Lists the modules of a dump and gets ready to answer; reads no symbols yet.
     #[must_use]
     pub fn new(dump: Dump, options: Options, budget: Budget) -> Self {
-        let mut issues = Vec::new();
-        let modules = modules::list(&dump, &options, &budget, &mut issues);
-        let memory = TargetMemory::new(dump.memory.clone(), &modules);
-        let stacks = dump.threads.iter().map(|_| OnceLock::new()).collect();
-        Self {
-            dump,
-            options,
-            budget,
-            modules,
-            memory,
-            issues: Mutex::new(issues),
-            stacks,
-            locations: Mutex::default(),
-            diagnosis: OnceLock::new(),
-        }
+        let finder = Arc::new(Finder::new(Arc::new(dump), options, budget));
+        let modules: Arc<[Module]> = modules::list(&finder).into();
+        let memory = TargetMemory::new(finder.dump.memory.clone(), modules.clone());
+        let stacks = finder.dump.threads.iter().map(|_| OnceLock::new()).collect();
+        Self { finder, modules, memory, stacks, locations: Mutex::default(), diagnosis: OnceLock::new() }
     }
 
     /// The dump itself.
     #[must_use]
     pub fn dump(&self) -> &Dump {
-        &self.dump
+        &self.finder.dump
     }
 
     /// Where files are looked for.
     #[must_use]
     pub fn options(&self) -> &Options {
-        &self.options
+        &self.finder.options
     }
 
     /// What may be spent.
     #[must_use]
     pub fn budget(&self) -> &Budget {
-        &self.budget
+        &self.finder.budget
     }
 
-    /// The dump's memory, and behind it the content of mapped files that match by build-id.
+    pub(crate) fn finder(&self) -> &Finder {
+        &self.finder
+    }
+
+    /// The dump's memory, and behind it the content of mapped files that agree.
     #[must_use]
     pub fn memory(&self) -> &TargetMemory {
         &self.memory
@@ -94,22 +86,62 @@ impl Target {
     /// The module whose address range holds `at`.
     #[must_use]
     pub fn module_at(&self, at: Virt) -> Option<&Module> {
-        let next = self.modules.partition_point(|module| module.base <= at);
-        self.modules.get(next.checked_sub(1)?).filter(|module| at < module.end)
+        self.module_index(at).and_then(|index| self.modules.get(index))
+    }
+
+    /// The index in [`Target::modules`] of the module whose address range holds `at`.
+    #[must_use]
+    pub fn module_index(&self, at: Virt) -> Option<usize> {
+        module_index(&self.modules, at)
     }
 
     /// Remarks on files and symbols: what was not found, what did not match.
     #[must_use]
     pub fn issues(&self) -> Vec<Issue> {
-        self.issues.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.finder.issues()
     }
 
     /// Adds a remark, once.
+    #[allow(dead_code, reason = "for the layers beside this one")]
     pub(crate) fn remark(&self, issue: Issue) {
-        let mut issues = self.issues.lock().unwrap_or_else(PoisonError::into_inner);
-        if !issues.contains(&issue) {
-            issues.push(issue);
+        self.finder.remark(issue);
+    }
+
+    /// Unwinds a thread without keeping the stack.
+    pub(crate) fn unwind_afresh(&self, thread: usize) -> Stack {
+        stack::unwind(self, thread)
+    }
+
+    /// Keeps stacks that were unwound already.
+    pub(crate) fn keep_stacks(&self, stacks: Vec<(usize, Stack)>) {
+        for (thread, stack) in stacks {
+            if let Some(cell) = self.stacks.get(thread) {
+                let _ = cell.set(stack);
+            }
         }
+    }
+
+    /// Forgets all locations: there are more symbols now.
+    pub(crate) fn forget_locations(&self) {
+        self.locations.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// The run-time address of a global symbol (by its linker name) in the first of the modules whose name starts with
+    /// `module`, as `libc.so`; only these modules' symbols are read.
+    pub fn symbol_in(&self, module: &str, name: &str) -> Option<Virt> {
+        let named = self.modules.iter().filter(|m| m.name().starts_with(module));
+        named.filter_map(|m| symbol_of(m, name)).next()
+    }
+
+    /// The run-time address of a global symbol of the C library or, in a static program, of the program: as
+    /// `__abort_msg`. No other modules are looked at.
+    pub fn symbol(&self, name: &str) -> Option<Virt> {
+        let libc = |m: &&Module| m.name().starts_with("libc.so") || m.name().starts_with("libc-2.");
+        let musl = |m: &&Module| m.name().starts_with("ld-musl") || m.name().starts_with("libc.musl");
+        let program = |m: &&Module| m.kind == ModuleKind::Program;
+        let modules = self.modules.iter();
+        let order = modules.clone().filter(libc).chain(modules.clone().filter(musl)).chain(modules.filter(program));
+        order.filter_map(|m| symbol_of(m, name)).next()
     }
 
     /// The stack of the thread with this index in [`Dump::threads`]; worked out at the first call. An index that does
@@ -135,7 +167,7 @@ impl Target {
             return known.clone();
         }
         let found: Arc<[Location]> = match self.module_at(address.lookup()) {
-            Some(module) => modules::locate(self, module, address).into(),
+            Some(module) => modules::locate(module, address).into(),
             None => Arc::from([]),
         };
         self.locations.lock().unwrap_or_else(PoisonError::into_inner).insert(address, found.clone());
@@ -150,7 +182,12 @@ impl Target {
     /// Index of the crashed thread in [`Dump::threads`]; `None` if nothing crashed.
     #[must_use]
     pub fn crashed_thread(&self) -> Option<usize> {
-        let tid = self.dump.exception.as_ref()?.tid?;
-        self.dump.threads.iter().position(|thread| thread.tid == tid)
+        let tid = self.dump().exception.as_ref()?.tid?;
+        self.dump().threads.iter().position(|thread| thread.tid == tid)
     }
+}
+
+fn symbol_of(module: &Module, name: &str) -> Option<Virt> {
+    let own = module.symbols().symbol_by_name(name)?;
+    Some(Virt(own.wrapping_add(module.symbol_bias())))
 }

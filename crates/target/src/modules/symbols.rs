@@ -1,0 +1,110 @@
+//! A module's symbols: which files are put together, and what they say of a code address.
+
+use super::{Module, ModuleKind};
+use crate::debuginfod::Kind;
+use crate::files::debug::{self, DebugOf, Driver};
+use crate::files::{breakpad, image};
+use crate::target::Location;
+use afterimage_dump::{CodeAddr, Format};
+use afterimage_symbols::{ElfObject, ModuleSymbols};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Symbols, and from where their addresses count.
+pub(crate) struct Loaded {
+    pub(crate) symbols: ModuleSymbols,
+    pub(crate) bias: u64,
+    pub(crate) has_debug_info: bool,
+    pub(crate) debug: Option<PathBuf>,
+}
+
+impl Loaded {
+    /// Puts together what can be found for a module; reads headers only.
+    pub(crate) fn of(module: &Module) -> Self {
+        let finder = &module.finder;
+        let from_minidump = finder.dump.format == Format::Minidump;
+        let sym = || {
+            let wanted = module.breakpad.as_ref()?;
+            let asked = from_minidump || !finder.options.debug_paths.is_empty();
+            let (path, blob) = asked.then(|| breakpad::find(finder, wanted, module.name())).flatten()?;
+            let symbols = ModuleSymbols::from_breakpad(blob).ok()?;
+            Some(Self { symbols, bias: module.base.0, has_debug_info: true, debug: Some(path) })
+        };
+        let nothing = || Self { symbols: ModuleSymbols::none(), bias: module.bias, has_debug_info: false, debug: None };
+        if !module.is_elf {
+            return sym().unwrap_or_else(nothing);
+        }
+        let main = module.elf_file();
+        let bias = match module.fetched.get() {
+            Some(_) => None,
+            None => module.found().bias,
+        };
+        let id = module.identity();
+        let needs_debug = module.kind != ModuleKind::Vdso && main.is_none_or(|main| !main.object.has_debug_info());
+        let debug = needs_debug.then(|| {
+            let fetched = id.as_ref().and_then(|id| finder.downloads.get(id, Kind::DebugInfo));
+            let of = DebugOf { path: &module.path, build_id: id.as_deref(), main: main.map(|main| &**main) };
+            fetched.or_else(|| debug::find(finder, &of))
+        });
+        let debug = debug.flatten();
+        let has_debug_info = main.into_iter().chain(&debug).any(|file| file.object.has_debug_info());
+        if !has_debug_info && let Some(loaded) = sym() {
+            return loaded;
+        }
+        let object = match main {
+            Some(main) => main.reopen(),
+            None => of_dump(module),
+        };
+        if object.is_none() && debug.is_none() {
+            return nothing();
+        }
+        let driver = Driver::new(finder.clone(), module.name(), main.map(|main| &**main), debug.as_deref());
+        let path = debug.as_ref().map(|debug| debug.path.clone());
+        let symbols = ModuleSymbols::from_elf(object, debug.and_then(|debug| debug.reopen()), Arc::new(driver));
+        Self { symbols, bias: bias.unwrap_or(module.bias), has_debug_info, debug: path }
+    }
+}
+
+/// The module as it lies in the dump.
+fn of_dump(module: &Module) -> Option<ElfObject> {
+    let blob = image::of_memory(&module.finder, module.base.0, module.bias, module.end.0)?;
+    // The vDSO is mapped as the file that it is, sections and all.
+    if module.kind == ModuleKind::Vdso
+        && let Ok(object) = ElfObject::parse(blob.clone())
+    {
+        return Some(object);
+    }
+    ElfObject::parse_image_at(blob, module.base.0).ok()
+}
+
+/// The functions at a code address inside `module`, innermost first.
+pub(crate) fn locate(module: &Module, address: CodeAddr) -> Vec<Location> {
+    let symbols = module.symbols();
+    let own = module.symbol_address(address.lookup());
+    // A name whose size is known and that ends before the address is another function's.
+    let function = symbols.function(own).filter(|function| function.exact || function.size.is_none());
+    let mut locations: Vec<Location> = symbols
+        .locate(own)
+        .into_iter()
+        .map(|frame| Location {
+            function: frame.function,
+            offset: None,
+            file: frame.file,
+            line: frame.line,
+            column: frame.column,
+            inlined: frame.inlined,
+        })
+        .collect();
+    let Some(function) = function else {
+        return locations;
+    };
+    if locations.last().is_none_or(|last| last.inlined) {
+        locations.push(Location::default());
+    }
+    if let Some(outermost) = locations.last_mut() {
+        let exact = module.symbol_address(address.address());
+        outermost.offset = Some(exact.wrapping_sub(function.start));
+        outermost.function.get_or_insert(function.name);
+    }
+    locations
+}
