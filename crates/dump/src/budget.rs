@@ -17,6 +17,28 @@ pub enum Exhausted {
     Time(Duration),
 }
 
+/// Told how many of how many bytes are done, now and then, by work that may take seconds.
+#[derive(Clone)]
+pub struct ProgressHook(std::sync::Arc<dyn Fn(u64, u64) + Send + Sync>);
+
+impl ProgressHook {
+    /// Wraps a function of (bytes done, bytes in all).
+    pub fn new(hook: impl Fn(u64, u64) + Send + Sync + 'static) -> Self {
+        Self(std::sync::Arc::new(hook))
+    }
+
+    /// Tells it.
+    pub fn call(&self, done: u64, total: u64) {
+        (self.0)(done, total);
+    }
+}
+
+impl std::fmt::Debug for ProgressHook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ProgressHook")
+    }
+}
+
 /// Limits for one dump, shared by all threads that work on it.
 #[derive(Debug)]
 pub struct Budget {
@@ -32,6 +54,8 @@ pub struct Budget {
     pub max_expanded: u64,
     /// Wall-clock time for opening, `None` for no limit.
     pub max_time: Option<Duration>,
+    /// Told how far unpacking has come; a command line draws a bar of it.
+    pub progress: Option<ProgressHook>,
     started: Instant,
     used: AtomicU64,
 }
@@ -47,6 +71,7 @@ impl Default for Budget {
             max_frames: 4_096,
             max_expanded: 1 << 40,
             max_time: None,
+            progress: None,
             started: Instant::now(),
             used: AtomicU64::new(0),
         }

@@ -37,7 +37,7 @@ pub mod write;
 
 pub use address::{Address, CodeAddr, FileOffset, ModuleOffset, Phys, Virt};
 pub use arch::{Arch, Endian};
-pub use budget::{Budget, Exhausted};
+pub use budget::{Budget, Exhausted, ProgressHook};
 pub use error::Error;
 pub use formats::{FORMATS, FormatReader, open, open_source};
 pub use memory::{Absence, Extent, Fault, Memory, MemoryExt};

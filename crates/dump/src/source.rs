@@ -27,9 +27,9 @@ pub trait Source: Send + Sync {
 
 /// Bytes of one cached block. A stack or a note is small, so a page-sized multiple loses little.
 const BLOCK: u64 = 16 << 10;
-/// Blocks a shard keeps: 16 shards of 128 blocks of 16 KiB are at most 32 MiB.
-const SHARD_BLOCKS: usize = 128;
-const SHARDS: usize = 16;
+/// 64 sets, each with its own lock, of 32 blocks of 16 KiB are at most 32 MiB.
+const SETS: usize = 64;
+const WAYS: usize = 32;
 
 struct Block {
     number: u64,
@@ -37,8 +37,9 @@ struct Block {
     bytes: Box<[u8]>,
 }
 
+/// The blocks whose number leaves the same remainder. The one that was asked for last stands first: reads cluster.
 #[derive(Default)]
-struct Shard {
+struct Set {
     clock: u64,
     blocks: Vec<Block>,
 }
@@ -47,7 +48,7 @@ struct Shard {
 pub struct FileSource {
     file: File,
     len: u64,
-    shards: [Mutex<Shard>; SHARDS],
+    sets: [Mutex<Set>; SETS],
 }
 
 impl FileSource {
@@ -57,7 +58,7 @@ impl FileSource {
     /// When the file's length cannot be had.
     pub fn new(file: File) -> io::Result<Self> {
         let len = file.metadata()?.len();
-        Ok(Self { file, len, shards: Default::default() })
+        Ok(Self { file, len, sets: std::array::from_fn(|_| Mutex::default()) })
     }
 
     fn pread(&self, at: u64, buf: &mut [u8]) -> io::Result<usize> {
@@ -84,15 +85,18 @@ impl FileSource {
             }
             n
         };
-        let Some(shard) = self.shards.get(number as usize % SHARDS) else {
+        let Some(set) = self.sets.get((number % SETS as u64) as usize) else {
             return self.pread(at, buf);
         };
-        let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-        shard.clock += 1;
-        let clock = shard.clock;
-        if let Some(block) = shard.blocks.iter_mut().find(|block| block.number == number) {
-            block.used = clock;
-            return Ok(copy(&block.bytes, buf));
+        let mut set = set.lock().unwrap_or_else(PoisonError::into_inner);
+        set.clock += 1;
+        let clock = set.clock;
+        if let Some(place) = set.blocks.iter().position(|block| block.number == number) {
+            set.blocks.swap(0, place);
+            if let Some(block) = set.blocks.first_mut() {
+                block.used = clock;
+                return Ok(copy(&block.bytes, buf));
+            }
         }
         let want = BLOCK.min(self.len.saturating_sub(number * BLOCK)) as usize;
         let mut bytes = vec![0; want];
@@ -100,12 +104,12 @@ impl FileSource {
         bytes.truncate(got);
         let bytes = bytes.into_boxed_slice();
         let n = copy(&bytes, buf);
-        if shard.blocks.len() >= SHARD_BLOCKS
-            && let Some(oldest) = (0..shard.blocks.len()).min_by_key(|&i| shard.blocks.get(i).map(|b| b.used))
+        if set.blocks.len() >= WAYS
+            && let Some(oldest) = (0..set.blocks.len()).min_by_key(|&i| set.blocks.get(i).map(|b| b.used))
         {
-            shard.blocks.swap_remove(oldest);
+            set.blocks.swap_remove(oldest);
         }
-        shard.blocks.push(Block { number, used: clock, bytes });
+        set.blocks.push(Block { number, used: clock, bytes });
         Ok(n)
     }
 }

@@ -160,6 +160,21 @@ impl Header {
         (count >= PN_XNUM).then_some(count)
     }
 
+    /// Bytes that the file has by its program headers and section headers, if `source` already holds all of the former.
+    pub(super) fn promised_length(&self, source: &dyn Source) -> Option<u64> {
+        let mut issues = Vec::new();
+        let segments = self.segments(source, &Budget::default(), &mut issues).ok()?;
+        let end = super::space::promised_length(&segments);
+        let counted = self.phnum != PN_XNUM;
+        // Without a count, all headers are there when the first byte of memory is.
+        let first = segments.iter().filter(|s| s.filesz > 0).map(|s| s.offset).min()?;
+        if counted && !issues.is_empty() || !counted && first > source.len() {
+            return None;
+        }
+        let sections = if self.shoff > 0 { self.shnum.max(1) * 64 } else { 0 };
+        Some(end.max(self.shoff.saturating_add(sections)))
+    }
+
     /// Reads the program headers, as many as the file and the budget have room for.
     ///
     /// The error says why there is none at all.

@@ -54,6 +54,15 @@ fn open(path: &Path, source: SharedSource, budget: &Budget) -> Result<Dump, Erro
     Ok(assemble(reading, source, &segments))
 }
 
+/// Bytes that a core has by its headers, if `source` already holds all of those.
+pub(crate) fn promised_length(source: &dyn crate::source::Source) -> Option<u64> {
+    let head = crate::source::read_vec(source, 0, 64).ok()?;
+    if !headers::is_core(&head) {
+        return None;
+    }
+    Header::parse(&head).ok()?.promised_length(source)
+}
+
 /// Visits every note of every note segment.
 fn read_notes(reading: &mut Reading<'_>, source: &SharedSource, segments: &[Segment]) {
     for segment in segments.iter().filter(|segment| segment.kind == PT_NOTE) {
