@@ -12,7 +12,10 @@
 //!
 //! Trap: every address here is the module's own (as its file says it), not where the module was loaded.
 
+mod breakpad;
+mod cfi;
 mod demangle;
+mod dwarf;
 mod elf;
 mod error;
 mod files;

@@ -20,6 +20,7 @@ use std::fmt;
 /// One frame of one thread, as far as it is known: registers and memory.
 pub trait Machine {
     /// The value of a register in this frame, by its DWARF number; `None` if it is not known.
+    /// The number of the program counter (16 on x86-64, 8 on x86) need not be answered.
     fn register(&self, dwarf: u16) -> Option<u64>;
     /// Reads `size` bytes (1 to 8) at a run-time address as an unsigned number in the target's byte order.
     fn read(&self, address: u64, size: usize) -> Option<u64>;
@@ -28,6 +29,11 @@ pub trait Machine {
     /// Takes authentication bits (aarch64 PAC) out of a code pointer.
     fn strip_pointer(&self, value: u64) -> u64 {
         value
+    }
+    /// Bytes of arguments that the function called from this frame takes off the stack itself (stdcall):
+    /// [`Step::parameter_size`] of the step that led to this frame. Only 32-bit Windows needs it.
+    fn callee_parameter_size(&self) -> u64 {
+        0
     }
 }
 
@@ -75,6 +81,8 @@ pub struct Step {
     pub source: CfiSource,
     /// Where the range that the rule belongs to begins (the module's own address).
     pub function_start: Option<u64>,
+    /// Bytes of arguments that this frame's function takes off the stack itself; 0 except on 32-bit Windows.
+    pub parameter_size: u32,
 }
 
 impl Step {
