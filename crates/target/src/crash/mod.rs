@@ -1,6 +1,20 @@
 //! What happened, where, and why: sentences, each with the evidence that carries it.
 
+mod abort;
+mod cpp;
+mod fault;
+mod foreign;
+mod instruction;
+mod message;
+mod names;
+mod origin;
+mod rust;
+mod scene;
+mod signal;
+
 use crate::target::Target;
+use afterimage_dump::{ExceptionKind, SignalInfo};
+use scene::{Scene, fact, statement};
 
 /// A fact of the dump that a sentence stands on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +61,101 @@ pub struct Diagnosis {
 }
 
 /// Works out the verdict.
-pub(crate) fn diagnose(_target: &Target) -> Diagnosis {
-    Diagnosis { kind: "none", ..Diagnosis::default() }
+pub(crate) fn diagnose(target: &Target) -> Diagnosis {
+    let Some(exception) = &target.dump().exception else { return healthy(target) };
+    let Some(scene) = Scene::new(target) else { return without_thread(target) };
+    match &exception.kind {
+        ExceptionKind::Signal { signo, code, info } => {
+            let info = info.or_else(|| {
+                let address = exception.address.map(|at| at.0);
+                Some(SignalInfo {
+                    signo: *signo,
+                    errno: 0,
+                    code: (*code)?,
+                    address,
+                    pid: None,
+                    uid: None,
+                    syscall: None,
+                })
+            });
+            signal::explain(&scene, *signo, *code, info)
+        }
+        ExceptionKind::Windows { code, parameters, .. } => foreign::windows(&scene, *code, parameters),
+        ExceptionKind::Mach { exception, code, parameters } => foreign::mach(&scene, *exception, *code, parameters),
+        _ => without_thread(target),
+    }
+}
+
+/// `name (pid 12)`, as far as the dump tells.
+fn who(target: &Target) -> String {
+    let process = &target.dump().process;
+    let name = process.name.clone().or_else(|| {
+        let path = process.executable.clone()?;
+        path.rsplit(['/', '\\']).next().map(str::to_owned)
+    });
+    match (name, process.pid) {
+        (Some(name), Some(pid)) => format!("{name} (process {pid})"),
+        (Some(name), None) => name,
+        (None, Some(pid)) => format!("process {pid}"),
+        (None, None) => "the process".to_owned(),
+    }
+}
+
+fn healthy(target: &Target) -> Diagnosis {
+    let headline = format!("Nothing is wrong with {}: it was alive when this dump was taken.", who(target));
+    Diagnosis { kind: "none", headline, ..Diagnosis::default() }
+}
+
+/// Something happened, but the dump does not hold the thread that it happened in.
+fn without_thread(target: &Target) -> Diagnosis {
+    let dump = target.dump();
+    let signal = match dump.exception.as_ref().map(|exception| &exception.kind) {
+        Some(ExceptionKind::Signal { signo, .. }) => {
+            let (name, meaning) = names::signal(dump.os, dump.arch, *signo);
+            format!("{name} ({meaning})")
+        }
+        Some(ExceptionKind::Windows { code, .. }) => match names::windows(*code) {
+            Some((name, meaning)) => format!("{name} ({meaning})"),
+            None => format!("exception {code:#010x}"),
+        },
+        Some(ExceptionKind::Mach { exception, .. }) => match names::mach(*exception) {
+            Some((name, meaning)) => format!("{name} ({meaning})"),
+            None => format!("Mach exception {exception}"),
+        },
+        _ => "an unknown event".to_owned(),
+    };
+    let headline = format!("{} died of {signal}; the dump does not hold the thread that it happened in.", who(target));
+    Diagnosis { kind: "unknown", headline, signal: Some(signal), ..Diagnosis::default() }
+}
+
+/// Puts the headline together and finds the frame to blame.
+pub(crate) fn finish(scene: &Scene, mut diagnosis: Diagnosis, name: &str, meaning: &str, clause: &str) -> Diagnosis {
+    let frames = &scene.stack.frames;
+    if diagnosis.blame_frame.is_none() {
+        // A fault inside libc is nearly always its caller's doing; a jump into nowhere is the jumper's.
+        let runtime = frames.first().is_some_and(|frame| {
+            scene.target.module_at(frame.address.lookup()).is_none_or(|module| abort::is_runtime(module.name()))
+        });
+        diagnosis.blame_frame = if runtime { abort::outside_libc(scene) } else { Some(0) };
+    }
+    let blame = diagnosis.blame_frame.and_then(|index| frames.get(index).map(|frame| (index, frame)));
+    let mut place = String::new();
+    if let Some((index, frame)) = blame {
+        place = format!(" in {}", scene.place(frame));
+        let inside = frames.first().filter(|_| index > 0).and_then(|frame| scene.function(frame));
+        if let Some(inside) = inside
+            && !abort::is_machinery(&inside)
+            && diagnosis.kind != "killed"
+        {
+            let text = format!("It happened inside {inside}, which {} had called.", scene.place(frame));
+            let evidence = fact(
+                "frame",
+                format!("frame {index} is the first outside the system's libraries"),
+                Some(frame.address.address().0),
+            );
+            diagnosis.statements.push(statement(text, vec![evidence]));
+        }
+    }
+    diagnosis.headline = format!("{} died of {name} ({meaning}): {clause}{place}.", who(scene.target));
+    diagnosis
 }

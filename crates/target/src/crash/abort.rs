@@ -1,0 +1,256 @@
+//! A program that ended itself: abort, failed assertion, panic, uncaught exception, and the checks of libc and compiler.
+
+use super::scene::{Scene, fact, statement};
+use super::{Statement, cpp, message, rust};
+
+/// What came out of looking at an abort.
+pub(crate) struct Abort {
+    pub kind: &'static str,
+    /// `an assertion failed`
+    pub clause: String,
+    pub statements: Vec<Statement>,
+    pub advice: Vec<String>,
+    pub message: Option<String>,
+    /// Physical frame that is to blame, if the machinery above it is known.
+    pub frame: Option<usize>,
+}
+
+/// Explains an abort.
+pub(crate) fn explain(scene: &Scene) -> Abort {
+    let functions = scene.functions(64);
+    let on_stack = |names: &[&str]| functions.iter().find(|(_, name)| names.iter().any(|n| plain(name) == *n));
+    let text = message::glibc_abort_message(scene);
+    let mut abort = Abort {
+        kind: "abort",
+        clause: "it called abort()".to_owned(),
+        statements: Vec::new(),
+        advice: Vec::new(),
+        message: text.clone(),
+        frame: blame(scene, &functions),
+    };
+    let frame_fact = |name: &str| fact("frame", format!("{name} is on the stack"), None);
+    if let Some(panic) = rust::find(scene) {
+        abort.kind = "rust_panic";
+        abort.clause = "a Rust panic ended it".to_owned();
+        let at = panic.location.as_deref().map(|at| format!(" at {at}")).unwrap_or_default();
+        let says = panic.message.as_deref().map(|text| format!(": {text}")).unwrap_or_default();
+        abort.statements.push(statement(format!("The program panicked{at}{says}."), panic.evidence));
+        abort.message = panic.message.or(abort.message);
+        abort.frame = panic.frame.or(abort.frame);
+        return abort;
+    }
+    if let Some((_, name)) = on_stack(&["__cxa_pure_virtual", "_purecall"]) {
+        abort.kind = "pure_virtual_call";
+        abort.clause = "it called a pure virtual function".to_owned();
+        let text = "A virtual function was called that the object does not have (yet, or any more): a call from a \
+                    constructor or destructor, or on a destroyed object.";
+        abort.statements.push(statement(text, vec![frame_fact(name)]));
+        return abort;
+    }
+    if let Some((kind, clause)) = text.as_deref().and_then(message::classify) {
+        abort.kind = kind;
+        clause.clone_into(&mut abort.clause);
+        abort.statements.push(checked(kind, text.as_deref().unwrap_or_default()));
+        abort.advice.extend(advice(kind));
+        return abort;
+    }
+    let terminate = ["std::terminate", "__cxxabiv1::__terminate", "__gnu_cxx::__verbose_terminate_handler"];
+    if let Some((_, name)) = on_stack(&terminate) {
+        let thrown = on_stack(&["__cxa_throw", "__cxa_rethrow", "_Unwind_RaiseException"]).is_some();
+        let found = cpp::find(scene);
+        if found.is_some() || thrown {
+            abort.kind = "cpp_exception";
+            abort.clause = match &found {
+                Some(exception) => format!("nobody caught a C++ exception of type {}", exception.type_name),
+                None => "nobody caught a C++ exception".to_owned(),
+            };
+            let mut evidence = vec![frame_fact(name)];
+            let text = match found {
+                Some(exception) => {
+                    let says = exception.text.as_deref().map(|text| format!(": {text}")).unwrap_or_default();
+                    evidence.extend(exception.evidence);
+                    abort.message = exception.text.or(abort.message);
+                    format!("An exception of type {} was thrown, and no caller catches it{says}.", exception.type_name)
+                }
+                None => "An exception was thrown, and no caller catches it; its type could not be found.".to_owned(),
+            };
+            abort.statements.push(statement(text, evidence));
+        } else {
+            abort.kind = "cpp_terminate";
+            abort.clause = "std::terminate was called".to_owned();
+            let text = "std::terminate ended the program, with no exception in flight: it was called directly, or a \
+                        joinable std::thread was destroyed.";
+            abort.statements.push(statement(text, vec![frame_fact(name)]));
+        }
+        return abort;
+    }
+    let known: [(&[&str], &'static str, &'static str); 4] = [
+        (
+            &["__assert_fail", "__assert_fail_base", "__assert", "__assert_rtn"],
+            "assertion_failed",
+            "an assertion failed",
+        ),
+        (
+            &["__stack_chk_fail", "__stack_smash_handler"],
+            "stack_smashing",
+            "a write past the end of a local variable was detected (stack smashing)",
+        ),
+        (
+            &["__chk_fail", "__fortify_fail"],
+            "buffer_overflow",
+            "a copy into a buffer too small for it was stopped (buffer overflow)",
+        ),
+        (&["malloc_printerr"], "heap_corruption", "the heap is corrupted"),
+    ];
+    for (names, kind, clause) in known {
+        if let Some((_, name)) = on_stack(names) {
+            abort.kind = kind;
+            clause.clone_into(&mut abort.clause);
+            let sentence = format!("{name} ended the program: {clause}.");
+            abort.statements.push(statement(sentence, vec![frame_fact(name)]));
+            abort.advice.extend(advice(kind));
+            return abort;
+        }
+    }
+    if let Some((_, name)) = on_stack(&["abort", "__GI_abort"]) {
+        let by = abort
+            .frame
+            .and_then(|frame| scene.stack.frames.get(frame))
+            .map(|frame| format!(" from {}", scene.place(frame)));
+        let sentence = format!("The program called abort(){}.", by.unwrap_or_default());
+        abort.statements.push(statement(sentence, vec![frame_fact(name)]));
+    } else {
+        "it aborted".clone_into(&mut abort.clause);
+    }
+    abort
+}
+
+fn checked(kind: &str, text: &str) -> Statement {
+    let sentence = match kind {
+        "assertion_failed" => "The program found a condition false that it had asserted".to_owned(),
+        "heap_corruption" => {
+            "malloc found its own bookkeeping damaged, or a pointer freed that it does not own".to_owned()
+        }
+        "stack_smashing" => {
+            "The guard value between a function's variables and its return address was overwritten".to_owned()
+        }
+        _ => "A check of the C library stopped the program".to_owned(),
+    };
+    statement(
+        format!("{sentence}: \u{201c}{text}\u{201d}."),
+        vec![fact("message", format!("__abort_msg: {text}"), None)],
+    )
+}
+
+fn advice(kind: &str) -> Option<String> {
+    Some(
+        match kind {
+            "heap_corruption" => {
+                "The damage was done earlier than it was found: run the program under AddressSanitizer \
+                 (-fsanitize=address) or valgrind."
+            }
+            "stack_smashing" | "buffer_overflow" => {
+                "Look at the arrays that the blamed function fills; -fsanitize=address names the very write."
+            }
+            _ => return None,
+        }
+        .to_owned(),
+    )
+}
+
+/// A function's name without its arguments.
+pub(crate) fn plain(name: &str) -> &str {
+    name.split('(').next().unwrap_or(name)
+}
+
+/// Whether a function belongs to the ways in which libraries end a program, not to what made them do so.
+pub(crate) fn is_machinery(function: &str) -> bool {
+    const NAMES: [&str; 42] = [
+        "raise",
+        "__GI_raise",
+        "gsignal",
+        "abort",
+        "__GI_abort",
+        "pthread_kill",
+        "__pthread_kill",
+        "__GI___pthread_kill",
+        "pthread_kill@@GLIBC_2.34",
+        "__pthread_kill_implementation",
+        "__pthread_kill_internal",
+        "__assert_fail",
+        "__assert_fail_base",
+        "__GI___assert_fail",
+        "__libc_message",
+        "__libc_fatal",
+        "malloc_printerr",
+        "__stack_chk_fail",
+        "__fortify_fail",
+        "__GI___fortify_fail",
+        "__chk_fail",
+        "__GI___chk_fail",
+        "_int_free",
+        "_int_malloc",
+        "free",
+        "cfree",
+        "__GI___libc_free",
+        "__libc_free",
+        "__strcpy_chk",
+        "__memcpy_chk",
+        "__strcat_chk",
+        "__sprintf_chk",
+        "__snprintf_chk",
+        "__vsprintf_chk",
+        "munmap_chunk",
+        "malloc_consolidate",
+        "realloc",
+        "__cxa_throw",
+        "__cxa_rethrow",
+        "__cxa_pure_virtual",
+        "operator delete",
+        "operator new",
+    ];
+    let name = plain(function);
+    NAMES.contains(&name)
+        || name.starts_with("std::terminate")
+        || name.starts_with("__cxxabiv1::")
+        || name.starts_with("__gnu_cxx::")
+        || name.starts_with("_Unwind_")
+        || name.starts_with("std::__throw_")
+        || name.starts_with("__kernel_")
+        || rust::is_machinery(function)
+}
+
+/// The first frame that is not machinery.
+fn blame(scene: &Scene, functions: &[(usize, String)]) -> Option<usize> {
+    let last = functions.iter().take_while(|(_, name)| is_machinery(name)).count();
+    match functions.get(last) {
+        Some((frame, _)) if last > 0 => Some(*frame),
+        _ => outside_libc(scene),
+    }
+}
+
+/// The first frame outside the C and C++ runtime libraries.
+pub(crate) fn outside_libc(scene: &Scene) -> Option<usize> {
+    scene.stack.frames.iter().position(|frame| {
+        scene.target.module_at(frame.address.lookup()).is_some_and(|module| !is_runtime(module.name()))
+    })
+}
+
+/// Whether a module is a runtime library, by its name.
+pub(crate) fn is_runtime(module: &str) -> bool {
+    [
+        "libc.so",
+        "libc-2",
+        "libpthread",
+        "libstdc++",
+        "libgcc_s",
+        "ld-linux",
+        "ld-2",
+        "libm.so",
+        "libc++",
+        "linux-vdso",
+        "[vdso]",
+    ]
+    .iter()
+    .any(|name| module.starts_with(name))
+}

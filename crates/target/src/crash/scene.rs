@@ -1,0 +1,132 @@
+//! The scene of the crash: the thread, its registers and frames, and the questions that every part of the analysis asks.
+
+use super::instruction::{self, Instruction};
+use super::{Evidence, Statement};
+use crate::stack::{Frame, Stack};
+use crate::target::Target;
+use afterimage_dump::{MemoryExt, Region, Registers, Virt};
+
+/// The thread that crashed, and how to ask about it.
+pub(crate) struct Scene<'a> {
+    pub target: &'a Target,
+    pub thread: usize,
+    pub registers: Registers,
+    pub stack: &'a Stack,
+}
+
+impl<'a> Scene<'a> {
+    pub fn new(target: &'a Target) -> Option<Self> {
+        let thread = target.crashed_thread()?;
+        let record = target.dump().threads.get(thread)?;
+        let exception = target.dump().exception.as_ref()?;
+        let registers = exception.registers.unwrap_or(record.registers);
+        Some(Self { target, thread, registers, stack: target.stack(thread) })
+    }
+
+    pub fn pc(&self) -> Option<u64> {
+        self.registers.pc().map(|pc| pc.0)
+    }
+
+    /// The innermost function's name at a frame.
+    pub fn function(&self, frame: &Frame) -> Option<String> {
+        self.target.locate(frame.address).first().and_then(|place| place.function.clone())
+    }
+
+    /// Names of all functions on the stack, inlined ones too, with their physical frame.
+    pub fn functions(&self, limit: usize) -> Vec<(usize, String)> {
+        let mut names = Vec::new();
+        for (index, frame) in self.stack.frames.iter().take(limit).enumerate() {
+            for place in self.target.locate(frame.address).iter() {
+                names.extend(place.function.clone().map(|function| (index, function)));
+            }
+        }
+        names
+    }
+
+    /// `function (file:line)`, or what else is known of the place.
+    pub fn place(&self, frame: &Frame) -> String {
+        let places = self.target.locate(frame.address);
+        let Some(place) = places.first() else {
+            let at = frame.address.address();
+            return match self.target.module_at(frame.address.lookup()) {
+                Some(module) => format!("{}+{:#x}", module.name(), at.0.wrapping_sub(module.base.0)),
+                None => format!("{at}"),
+            };
+        };
+        let function = place.function.clone().unwrap_or_else(|| "an unnamed function".to_owned());
+        match (&place.file, place.line) {
+            (Some(file), Some(line)) => format!("{function} ({}:{line})", short_path(file)),
+            _ => function,
+        }
+    }
+
+    /// The region that holds an address.
+    pub fn region(&self, at: u64) -> Option<&'a Region> {
+        self.target.dump().region(Virt(at))
+    }
+
+    pub fn word_size(&self) -> u64 {
+        self.target.dump().pointer_size as u64
+    }
+
+    /// A pointer-sized word of memory.
+    pub fn word(&self, at: u64) -> Option<u64> {
+        let dump = self.target.dump();
+        self.target.memory().read_uint(Virt(at), dump.pointer_size, dump.endian).ok()
+    }
+
+    pub fn uint(&self, at: u64, size: usize) -> Option<u64> {
+        self.target.memory().read_uint(Virt(at), size, self.target.dump().endian).ok()
+    }
+
+    /// A C string, if it is text.
+    pub fn text(&self, at: u64, limit: usize) -> Option<String> {
+        let bytes = self.target.memory().read_cstr(Virt(at), limit).ok()?;
+        String::from_utf8(bytes).ok()
+    }
+
+    /// The instruction at an address, decoded with these registers.
+    pub fn decode(&self, at: u64, registers: &Registers) -> Option<Instruction> {
+        let mut bytes = [0; instruction::LONGEST];
+        let got = self.target.memory().read_upto(Virt(at), &mut bytes);
+        instruction::decode(bytes.get(..got)?, at, registers)
+    }
+
+    pub fn register_name(&self, slot: usize) -> &'static str {
+        self.registers.arch().info().registers.get(slot).map_or("?", |register| register.name)
+    }
+
+    /// A register and its value as evidence.
+    pub fn register_fact(&self, slot: usize) -> Option<Evidence> {
+        let value = self.registers.get(slot)?;
+        Some(Evidence {
+            kind: "register",
+            text: format!("{} = {value:#x}", self.register_name(slot)),
+            address: Some(value),
+        })
+    }
+}
+
+/// The last two parts of a path: enough to know it, short enough for a sentence.
+pub(crate) fn short_path(path: &str) -> &str {
+    let mut slashes = path.rmatch_indices('/');
+    match slashes.nth(1) {
+        Some((at, _)) if path.len() > 48 => path.get(at + 1..).unwrap_or(path),
+        _ => path,
+    }
+}
+
+/// A region in words.
+pub(crate) fn region_words(region: &Region) -> String {
+    let permissions = region.permissions.map(|permissions| format!(" {permissions}")).unwrap_or_default();
+    let path = region.path.as_deref().map(|path| format!(" {path}")).unwrap_or_default();
+    format!("region {:#x}-{:#x}{permissions}{path}", region.start.0, region.end.0)
+}
+
+pub(crate) fn fact(kind: &'static str, text: impl Into<String>, address: Option<u64>) -> Evidence {
+    Evidence { kind, text: text.into(), address }
+}
+
+pub(crate) fn statement(text: impl Into<String>, evidence: Vec<Evidence>) -> Statement {
+    Statement { text: text.into(), evidence }
+}
