@@ -106,7 +106,9 @@ impl Target {
         };
         let kind = if region.is_none() && mapping.is_none() && at.0 < NULL_PAGES {
             PlaceKind::NullPage
-        } else if region.is_none() && let Some(kind) = beyond_user_space(dump, at) {
+        } else if region.is_none()
+            && let Some(kind) = beyond_user_space(dump, at)
+        {
             kind
         } else if stack_of.is_some() || region.is_some_and(|region| region.path.as_deref() == Some("[stack]")) {
             PlaceKind::Stack
@@ -169,9 +171,7 @@ fn stack_in(dump: &Dump, region: &Region, at: Virt) -> Option<usize> {
 /// The thread whose stack the address lies below.
 fn below_stack(dump: &Dump, at: Virt, own: Option<&Region>, next: usize) -> Option<usize> {
     // An overflow lands in the unmapped gap, or in a guard region without any permission.
-    let guard = |region: &Region| {
-        region.permissions.is_some_and(|perms| !perms.read && !perms.write && !perms.execute)
-    };
+    let guard = |region: &Region| region.permissions.is_some_and(|perms| !perms.read && !perms.write && !perms.execute);
     if own.is_some_and(|region| !guard(region)) {
         return None;
     }
@@ -181,9 +181,8 @@ fn below_stack(dump: &Dump, at: Virt, own: Option<&Region>, next: usize) -> Opti
         return None;
     }
     // The stack pointer itself may have left the stack already, by as much as the address.
-    let near = |sp: Virt| {
-        (stack.start..stack.end).contains(&sp) || (sp < stack.start && stack.start.0 - sp.0 <= BELOW_STACK)
-    };
+    let near =
+        |sp: Virt| (stack.start..stack.end).contains(&sp) || (sp < stack.start && stack.start.0 - sp.0 <= BELOW_STACK);
     let mut threads = dump.threads.iter().enumerate();
     threads.find(|(_, thread)| thread.registers.sp().is_some_and(near)).map(|(i, _)| i)
 }

@@ -2,8 +2,8 @@
 
 use afterimage_dump::source::SharedSource;
 use afterimage_dump::{
-    Arch, Backing, Dump, DumpType, Endian, FileOffset, Format, Os, Permissions, Process, Region, Segment, SegmentMemory,
-    Virt,
+    Arch, Backing, Dump, DumpType, Endian, FileOffset, Format, Os, Permissions, Process, Region, Segment,
+    SegmentMemory, Virt,
 };
 use std::sync::Arc;
 

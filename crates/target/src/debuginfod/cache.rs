@@ -22,9 +22,9 @@ pub(super) fn place(cache: &Path, key: &Key) -> PathBuf {
 
 fn note(cache: &Path, server: &str, key: &Key) -> PathBuf {
     // FNV-1a: names the server in a few letters, guards nothing.
-    let hash = server.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let hash = server
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     cache.join("afterimage-misses").join(format!("{}-{}-{hash:016x}", hex(&key.0), key.1.word()))
 }
 

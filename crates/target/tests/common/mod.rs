@@ -1,0 +1,119 @@
+//! Programs built and crashed by the tests themselves, and the tools that say what is true.
+#![allow(dead_code, missing_docs, reason = "each test file uses a part of it")]
+
+use afterimage_dump::{Budget, open};
+use afterimage_target::{Options, Target};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Whether all tools are there. In CI a missing tool is a failure.
+pub fn have(tools: &[&str]) -> bool {
+    let missing: Vec<_> = tools
+        .iter()
+        .filter(|tool| !std::env::split_paths(&std::env::var_os("PATH").unwrap()).any(|dir| dir.join(tool).exists()))
+        .collect();
+    if !missing.is_empty() {
+        assert!(std::env::var_os("CI").is_none(), "needed in CI and not installed: {missing:?}");
+        eprintln!("skipped: not installed: {missing:?}");
+    }
+    missing.is_empty()
+}
+
+/// Runs a command and gives its output.
+pub fn run(command: &mut Command) -> String {
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A shell line in a folder, that must succeed.
+pub fn sh(folder: &Path, line: &str) -> String {
+    run(Command::new("sh").args(["-ec", line]).current_dir(folder))
+}
+
+pub const LIBRARY: &str = "
+    int limit = 3;
+    __attribute__((noinline)) static int inner(volatile int *p) { return *p + limit; }
+    __attribute__((noinline)) int crash_here(int *p) { return inner(p) * 2; }
+";
+
+pub const PROGRAM: &str = "
+    #include <stdlib.h>
+    int crash_here(int *);
+    int global_of_program = 42;
+    int main(int argc, char **argv) { return crash_here((int *)(long)(argc == 1 ? 16 : 32)) + global_of_program; }
+";
+
+/// A folder with a crashed program `prog` and its core; `how` are gcc's flags for the program.
+pub struct Crash {
+    pub folder: tempfile::TempDir,
+}
+
+impl Crash {
+    /// Builds program and library; `how` are the flags of both.
+    pub fn build(how: &str, shared: bool) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path();
+        std::fs::write(at.join("lib.c"), LIBRARY).unwrap();
+        std::fs::write(at.join("prog.c"), PROGRAM).unwrap();
+        if shared {
+            sh(at, &format!("gcc -g -O1 {how} -shared -fPIC -o libcrash.so lib.c"));
+            sh(at, &format!("gcc -g -O1 {how} -o prog prog.c ./libcrash.so"));
+        } else {
+            sh(at, &format!("gcc -g -O1 {how} -o prog prog.c lib.c"));
+        }
+        Self { folder }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Lets it crash and gives the core that the kernel wrote.
+    pub fn kernel_core(&self) -> Option<PathBuf> {
+        let pattern = std::fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap();
+        if pattern.trim() != "core" {
+            assert!(std::env::var_os("CI").is_none(), "core_pattern must be `core` in CI, not {pattern}");
+            eprintln!("skipped: core_pattern is {pattern}");
+            return None;
+        }
+        let command = "ulimit -c unlimited; echo 0x33 > /proc/self/coredump_filter; exec ./prog";
+        let _ = Command::new("sh").args(["-c", command]).current_dir(self.folder.path()).status().unwrap();
+        let written = std::fs::read_dir(self.folder.path()).unwrap().flatten().map(|entry| entry.path());
+        let core = written
+            .into_iter()
+            .find(|path| path.file_name().unwrap().to_str().unwrap().split('.').next() == Some("core"));
+        Some(core.expect("the kernel wrote no core"))
+    }
+}
+
+/// Options that look at the system's files and at no network.
+pub fn options(dump: &Path) -> Options {
+    Options { dump_path: Some(dump.to_owned()), ..Options::default() }
+}
+
+pub fn target_with(dump: &Path, options: Options) -> Target {
+    let budget = Budget::default();
+    let opened = open(dump, &budget).unwrap_or_else(|error| panic!("{error}"));
+    Target::new(opened, options, budget)
+}
+
+pub fn target(dump: &Path) -> Target {
+    target_with(dump, options(dump))
+}
+
+/// The folder with samples, where it exists.
+pub fn samples() -> Option<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2)?;
+    let samples = root.join("../shared/samples");
+    if !samples.is_dir() {
+        eprintln!("skipped: no samples beside the workspace");
+        return None;
+    }
+    Some(samples)
+}
+
+/// Bytes as hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
