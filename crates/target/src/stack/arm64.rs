@@ -29,7 +29,8 @@ pub(super) struct Prologue {
 
 const RET: u32 = 0xd65f_03c0;
 
-fn is_return(word: u32) -> bool {
+/// Whether an instruction returns from a function.
+pub(super) fn is_return(word: u32) -> bool {
     word == RET || matches!(word, 0xd65f_0bff | 0xd65f_0fff)
 }
 

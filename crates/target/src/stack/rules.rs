@@ -28,6 +28,8 @@ pub(super) struct Here {
     pub(super) exact: bool,
     /// The stack pointer did not move when this frame was found.
     pub(super) still: bool,
+    /// Bytes of arguments that the callee takes off the stack itself.
+    pub(super) parameters: u32,
 }
 
 /// A caller that a rule found.
@@ -45,6 +47,8 @@ pub(super) struct Found {
 pub(super) enum Refusal {
     /// There is no caller.
     Outermost,
+    /// It leads to zeros, which may be the end.
+    Empty,
     /// It leads back to where it came from.
     Loop(String),
     /// It does not apply, for this reason (empty: the reason is of no interest).
@@ -106,7 +110,7 @@ impl<'a> Rules<'a> {
     }
 
     /// From the value of a return register to the address where the call returns.
-    fn landing(&self, raw: u64) -> u64 {
+    pub(super) fn landing(&self, raw: u64) -> u64 {
         self.strip(raw & self.mask & !self.abi.tag_bits).wrapping_add(self.abi.return_skip) & self.mask
     }
 
@@ -120,7 +124,8 @@ impl<'a> Rules<'a> {
     /// Where a raw return address leads, if it is code behind a call.
     pub(super) fn returns_to(&self, raw: u64) -> Result<u64, Refusal> {
         let at = self.landing(raw);
-        if self.world.code(at) == Code::No {
+        // The first byte of a mapping has no call before it.
+        if self.world.code(at) == Code::No || self.world.code(at.wrapping_sub(1)) == Code::No {
             return Err(no(format!("{at:#x} is not code")));
         }
         if !self.call_before(raw).possible() {
@@ -148,7 +153,7 @@ impl<'a> Rules<'a> {
             registers.set(self.info.sp, sp & self.mask);
         }
         let address = CodeAddr::Return(Virt(pc));
-        Here { address, registers, trust, why: String::new(), exact: true, still: false }
+        Here { address, registers, trust, why: String::new(), exact: true, still: false, parameters: 0 }
     }
 
     /// The registers that the kernel saved, if this frame is a signal trampoline.
@@ -181,6 +186,7 @@ impl<'a> Rules<'a> {
             why: String::new(),
             exact: true,
             still: false,
+            parameters: 0,
         };
         Ok(Found { here, cfa: None, trampoline: true })
     }
@@ -188,7 +194,8 @@ impl<'a> Rules<'a> {
     /// Call-frame information.
     pub(super) fn cfi(&self, here: &Here) -> Answer {
         let strip = |value| self.strip(value);
-        let mut cpu = Cpu { registers: &here.registers, memory: &self.memory, bias: 0, strip: &strip };
+        let parameters = here.parameters;
+        let mut cpu = Cpu { registers: &here.registers, memory: &self.memory, bias: 0, strip: &strip, parameters };
         let step = self.world.cfi(here.address.lookup().0, &mut cpu).map_err(Refusal::No)?;
         if step.outermost {
             return Err(Refusal::Outermost);
@@ -234,6 +241,7 @@ impl<'a> Rules<'a> {
             caller.trust = Trust::SignalFrame;
         }
         caller.exact = here.exact;
+        caller.parameters = step.parameter_size;
         Ok(Found { here: caller, cfa: Some(cfa), trampoline: step.signal_frame })
     }
 
@@ -279,10 +287,24 @@ impl<'a> Rules<'a> {
             _ if is_exact && self.info.lr.is_some() => {
                 // A function that has called another has its own address in the link register.
                 let raw = here.registers.lr().ok_or_else(|| no("the link register is not known"))?.0;
+                if matches!(self.arch, Arch::Sparc | Arch::Sparc64) && !self.keeps_window(pc, function) {
+                    return Err(no(""));
+                }
                 self.leaf(here, raw, function)
             }
             _ => Err(no("")),
         }
+    }
+
+    /// Whether a function is known to have made no register window of its own up to `pc`.
+    fn keeps_window(&self, pc: u64, function: Option<&Known>) -> bool {
+        const LONGEST: u64 = 1024;
+        let Some(start) = function.map(|function| function.start).filter(|start| *start <= pc && pc - start < LONGEST)
+        else {
+            return false;
+        };
+        let is_save = |word: u64| word >> 30 == 2 && word >> 19 & 0x3f == 0x3c;
+        (start..pc).step_by(4).all(|at| self.memory.uint(at, 4).is_ok_and(|word| !is_save(word)))
     }
 
     fn leaf(&self, here: &Here, raw: u64, function: Option<&Known>) -> Answer {
@@ -290,12 +312,40 @@ impl<'a> Rules<'a> {
         let lookup = at.wrapping_sub(1);
         let own = match (function, self.function(lookup)) {
             (Some(function), Some(other)) => function.start == other.start,
-            _ => here.address.address().0.checked_sub(at).is_some_and(|past| past < 4096),
+            _ => self.same_function(at, here.address.address().0),
         };
         if own {
             return Err(no("the link register points into the function itself"));
         }
-        self.call_site(here)
+        let mut found = self.call_site(here)?;
+        if matches!(self.arch, Arch::Riscv64 | Arch::LoongArch64) {
+            self.leave_leaf(here, &mut found);
+        }
+        Ok(found)
+    }
+
+    /// Guesses whether a return address and the code at `pc` behind it belong to one function.
+    fn same_function(&self, at: u64, pc: u64) -> bool {
+        let Some(past) = pc.checked_sub(at).filter(|past| *past < 4096) else { return false };
+        let aarch64 = self.arch == Arch::Aarch64;
+        let is_return = |at: u64| aarch64 && self.memory.uint(at, 4).is_ok_and(|word| arm64::is_return(word as u32));
+        // A return between them ends the one and begins the other.
+        !(0..past / 4).any(|index| is_return(at + index * 4))
+    }
+
+    /// On RISC-V and LoongArch a leaf that keeps a frame pointer saves its caller's where others save the return address,
+    /// one word below its frame's upper end (folklore: Linux's `walk_stackframe` for riscv knows it too).
+    fn leave_leaf(&self, here: &Here, found: &mut Found) {
+        let (Some(fp), Some(slot)) = (here.registers.fp(), self.info.fp) else { return };
+        let Some(at) = fp.0.checked_sub(self.word).filter(|at| self.on_stack(here, "fp", *at).is_ok()) else { return };
+        if let Ok(saved) = self.load(at)
+            && saved > fp.0
+            && self.on_stack(here, "fp", saved).is_ok()
+        {
+            found.here.registers.set(slot, saved);
+            found.here.registers.set(self.info.sp, fp.0);
+            found.cfa = Some(fp.0);
+        }
     }
 
     fn by_x86_code(&self, here: &Here, pc: u64, is_exact: bool, function: Option<&Known>) -> Answer {
@@ -318,7 +368,7 @@ impl<'a> Rules<'a> {
         let first = if is_exact { x86::prologue(&self.memory, &here.registers, pc, start) } else { None };
         let back = match first.filter(|back| self.returns_to(back.ra).is_ok()) {
             Some(back) => back,
-            None => x86::follow(&self.memory, &here.registers, pc)
+            None => x86::follow(&self.memory, &here.registers, pc, is_exact)
                 .ok_or_else(|| no("the function's instructions do not show the way to its return"))?,
         };
         let at = self.returns_to(back.ra)?;
@@ -406,7 +456,9 @@ impl<'a> Rules<'a> {
                 let name = self.info.registers.get(slot).map_or("fp", |register| register.name);
                 let base = here.registers.get(slot).ok_or_else(|| no(format!("{name} is not known here")))?;
                 if base == 0 {
-                    return Err(no(format!("{name} is 0")));
+                    // Where every call keeps the chain, its end is the stack's. On x86 many functions keep no chain.
+                    let ends = here.trust == Trust::FramePointer && self.info.lr.is_some();
+                    return Err(if ends { Refusal::Outermost } else { no(format!("{name} is 0")) });
                 }
                 let lowest = place(base, fp.min(ra));
                 self.on_stack(here, name, lowest)?;
@@ -431,7 +483,8 @@ impl<'a> Rules<'a> {
             Link::Window { bias } => return self.by_window(here, bias),
         };
         if raw & self.mask == 0 {
-            return Err(Refusal::Outermost);
+            // An empty record ends a chain. Where the chain is only guessed at, zeros may be just zeros.
+            return Err(if here.trust == Trust::FramePointer { Refusal::Outermost } else { Refusal::Empty });
         }
         let trampoline = || {
             let at = self.landing(raw);

@@ -50,6 +50,10 @@ impl Rules<'_> {
                 continue;
             }
             let Some(grade) = self.grade(raw, function) else { continue };
+            // Only a function that calls itself can have its own place as its return address.
+            if grade != Grade::CallsUs && self.landing(raw) == here.address.address().0 {
+                continue;
+            }
             if best.as_ref().is_some_and(|(known, _)| *known <= grade && grade != Grade::MayCallUs) {
                 continue;
             }
@@ -66,7 +70,7 @@ impl Rules<'_> {
                     Err(Refusal::Outermost) => grade = Grade::GoesOn,
                     // The tables know the place and contradict it.
                     Ok(_) | Err(Refusal::Loop(_)) => continue,
-                    Err(Refusal::No(_)) => {}
+                    Err(Refusal::No(_) | Refusal::Empty) => {}
                 }
             }
             if best.as_ref().is_none_or(|(known, _)| grade < *known) {
@@ -105,9 +109,18 @@ impl Rules<'_> {
             },
             (Call::Direct(target), None) if self.world.code(target) == Code::No => return None,
             (Call::Direct(_) | Call::Indirect, _) => Grade::MayCallUs,
-            (Call::Unknown, _) => Grade::Unseen,
+            // On the word of its module alone, where dumps never hold code; a processor whose calls are not known here
+            // would make anything a caller.
+            (Call::Unknown, _) if self.world.lacks_code() && self.world.in_module(at) && self.knows_calls() => {
+                Grade::Unseen
+            }
+            (Call::Unknown, _) => return None,
             (Call::No, _) => return None,
         })
+    }
+
+    fn knows_calls(&self) -> bool {
+        !matches!(self.arch, Arch::Hppa | Arch::M68k | Arch::Other(_))
     }
 
     fn candidate(&self, here: &Here, at: u64, raw: u64) -> Option<Found> {
@@ -137,6 +150,7 @@ impl Rules<'_> {
             // Only where a call pushes does the word's place give the caller's stack pointer.
             exact: self.info.lr.is_none(),
             still: false,
+            parameters: 0,
         };
         Some(Found { here, cfa: self.info.lr.is_none().then_some(sp), trampoline: false })
     }

@@ -124,6 +124,12 @@ impl World for Fake {
         let (start, _, name) = self.functions.iter().find(|(start, end, _)| (*start..*end).contains(&at))?;
         Some(Known { name: (*name).to_owned(), start: *start, plt: false })
     }
+    fn lacks_code(&self) -> bool {
+        false
+    }
+    fn in_module(&self, at: u64) -> bool {
+        self.code(at) == Code::Yes
+    }
     fn is_entry(&self, _at: u64) -> bool {
         false
     }
@@ -138,6 +144,7 @@ fn step(cfa: u64, registers: Vec<(u16, Option<u64>)>) -> Step {
         outermost: false,
         source: CfiSource::EhFrame,
         function_start: None,
+        parameter_size: 0,
     }
 }
 

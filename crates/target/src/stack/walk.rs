@@ -25,11 +25,22 @@ const MAX_SWITCHES: usize = 1024;
 const MAX_SCANS: usize = 16;
 
 /// Functions that no one has called.
-const ENTRIES: &[&str] = &["_start", "__start", "_dl_start_user", "_rt0_amd64_linux", "_rt0_arm64_linux"];
+const ENTRIES: &[&str] =
+    &["_start", "__start", "_dl_start_user", "_rt0_amd64_linux", "_rt0_arm64_linux", "runtime.rt0_go"];
 /// Functions that begin a thread by calling its first function; they are called themselves too, so only what they called
 /// has them as its outermost.
-const BEGINNERS: &[&str] =
-    &["clone", "__clone", "clone3", "__clone3", "runtime.goexit", "runtime.goexit.abi0", "RtlUserThreadStart"];
+const BEGINNERS: &[&str] = &[
+    "clone",
+    "__clone",
+    "clone3",
+    "__clone3",
+    "thread_start",
+    "__thread_start",
+    "runtime.clone",
+    "runtime.goexit",
+    "runtime.goexit.abi0",
+    "RtlUserThreadStart",
+];
 
 /// Frames as they are found: the innermost ones, and a ring of the last ones.
 struct Collected {
@@ -91,6 +102,7 @@ pub(super) fn walk(world: &dyn World, registers: Registers, max_frames: usize) -
         why: String::new(),
         exact: true,
         still: false,
+        parameters: 0,
     };
     let started = Instant::now();
     let mut steps = 0u64;
@@ -156,8 +168,9 @@ impl Walk<'_> {
                     if let Some(mut found) = self.weigh(here, Ok(found), &mut why, &mut looped)? {
                         if stray && !found.trampoline {
                             let at = found.here.address.address();
-                            found.here.why =
-                                format!("the return address {at:#x} is not code: the stack was probably overwritten");
+                            found.here.why = format!(
+                                "the return address {at:#x} is not code: it was overwritten, or the unwind rule is wrong"
+                            );
                         }
                         return Ok(found);
                     }
@@ -186,6 +199,9 @@ impl Walk<'_> {
             self.strayed = true;
         }
         let function = if wild { None } else { self.rules.function(here.address.lookup().0) };
+        if !wild && self.was_planted(here) {
+            return Err(StackEnd::Outermost);
+        }
         if !wild {
             let name = function.as_ref().map(|function| function.name.as_str());
             if self.ends_at(here, name) {
@@ -197,6 +213,7 @@ impl Walk<'_> {
             }
         }
         let answer = self.rules.link(here);
+        let empty = matches!(answer, Err(Refusal::Empty));
         if let Some(found) = self.weigh(here, answer, &mut why, &mut looped)? {
             return Ok(found);
         }
@@ -208,7 +225,11 @@ impl Walk<'_> {
         } else {
             note(&mut why, &format!("{MAX_SCANS} frames in a row were only scanned for"));
         }
-        Err(if looped { StackEnd::Loop } else { StackEnd::Lost(why) })
+        Err(match (looped, empty) {
+            (true, _) => StackEnd::Loop,
+            (_, true) => StackEnd::Outermost,
+            _ => StackEnd::Lost(why),
+        })
     }
 
     fn returns(&self, found: &Found) -> bool {
@@ -223,6 +244,15 @@ impl Walk<'_> {
         }
         let called = matches!(here.address, CodeAddr::Return(_));
         name.is_some_and(|name| ENTRIES.contains(&name) || (called && BEGINNERS.contains(&name)))
+    }
+
+    /// Whether the return address is a function's first instruction. No call is before it: somebody put it there to
+    /// mark where a stack begins (Go's `mstart`, `makecontext`).
+    fn was_planted(&self, here: &Here) -> bool {
+        let at = here.address.address().0;
+        matches!(here.address, CodeAddr::Return(_))
+            && !self.rules.call_before(at).possible()
+            && self.rules.function(at).is_some_and(|function| function.start == at)
     }
 
     fn is_entry(&self, here: &Here) -> bool {
@@ -244,6 +274,10 @@ impl Walk<'_> {
             Err(Refusal::Loop(reason)) => {
                 *looped = true;
                 note(why, &reason);
+                return Ok(None);
+            }
+            Err(Refusal::Empty) => {
+                note(why, "the frame pointer leads to zeros");
                 return Ok(None);
             }
             Err(Refusal::No(reason)) => {

@@ -6,7 +6,7 @@
 //! nothing else.
 
 use crate::target::Target;
-use afterimage_dump::{Arch, Endian, Memory, Os, Registers, Virt};
+use afterimage_dump::{Arch, Endian, Format, Memory, Os, Registers, Virt};
 use afterimage_symbols::{CfiMiss, FunctionKind, Machine, Step};
 
 use super::window::Window;
@@ -51,6 +51,10 @@ pub(super) trait World {
     fn cfi(&self, at: u64, cpu: &mut Cpu<'_>) -> Result<Step, String>;
     /// The function that holds `at`, by symbol tables alone.
     fn function(&self, at: u64) -> Option<Known>;
+    /// Whether dumps of this kind leave code out, so that nothing can be checked against it.
+    fn lacks_code(&self) -> bool;
+    /// Whether `at` lies in a module.
+    fn in_module(&self, at: u64) -> bool;
     /// Where the program or the loader begins to run.
     fn is_entry(&self, at: u64) -> bool;
 }
@@ -65,6 +69,8 @@ pub(super) struct Cpu<'a> {
     pub(super) bias: u64,
     /// Cleans a code pointer.
     pub(super) strip: &'a dyn Fn(u64) -> u64,
+    /// Bytes of arguments that the callee takes off the stack itself.
+    pub(super) parameters: u32,
 }
 
 impl Machine for Cpu<'_> {
@@ -82,6 +88,10 @@ impl Machine for Cpu<'_> {
 
     fn strip_pointer(&self, value: u64) -> u64 {
         (self.strip)(value)
+    }
+
+    fn callee_parameter_size(&self) -> u64 {
+        u64::from(self.parameters)
     }
 }
 
@@ -171,6 +181,14 @@ impl World for TargetWorld<'_> {
             plt: function.kind == FunctionKind::Plt,
             name: function.raw,
         })
+    }
+
+    fn lacks_code(&self) -> bool {
+        self.target.dump().format == Format::Minidump
+    }
+
+    fn in_module(&self, at: u64) -> bool {
+        self.target.module_at(Virt(at)).is_some()
     }
 
     fn is_entry(&self, at: u64) -> bool {

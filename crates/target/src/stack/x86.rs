@@ -172,8 +172,9 @@ impl Machine<'_> {
     }
 }
 
-/// Follows the code from `pc` to its `ret`.
-pub(super) fn follow(memory: &Window<'_>, registers: &Registers, pc: u64) -> Option<Back> {
+/// Follows the code from `pc` to its `ret`. `may_push`: whether `pc` may stand in a prologue; behind a call, a push means
+/// that the call never returns and the code is already the next function's.
+pub(super) fn follow(memory: &Window<'_>, registers: &Registers, pc: u64, may_push: bool) -> Option<Back> {
     let arch = registers.arch();
     let (sp_slot, fp_slot) = (arch.info().sp, arch.info().fp?);
     let mut bytes = [0u8; CODE];
@@ -215,6 +216,8 @@ pub(super) fn follow(memory: &Window<'_>, registers: &Registers, pc: u64) -> Opt
                 let value = machine.pop();
                 machine.set(target, Some(value?));
             }
+            (Mnemonic::Push, _) if !may_push => return None,
+            (Mnemonic::Endbr64 | Mnemonic::Endbr32, _) if instruction.ip() != pc => return None,
             (Mnemonic::Push, kind) => {
                 let value = match kind {
                     OpKind::Register => {
@@ -282,7 +285,7 @@ mod tests {
         if let Some(fp) = fp {
             registers.set(6, fp);
         }
-        follow(&window, &registers, CODE_AT).map(|back| (back.ra, back.sp - STACK_AT, back.registers))
+        follow(&window, &registers, CODE_AT, true).map(|back| (back.ra, back.sp - STACK_AT, back.registers))
     }
 
     #[test]

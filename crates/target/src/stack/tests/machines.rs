@@ -31,12 +31,8 @@ fn aarch64_leaf_then_signed_frame_record() {
         (0x40_2f00, &little(0xa9be_7bfd)),
         (0x40_2f04, &little(0x9100_03fd)),
     ];
-    let mut world = Fake::new(
-        Arch::Aarch64,
-        Endian::Little,
-        code,
-        &[STACK + 0x20, 0x002a_0000_0040_3000, 0, 0, 0, 0, 0, 0],
-    );
+    let mut world =
+        Fake::new(Arch::Aarch64, Endian::Little, code, &[STACK + 0x20, 0x002a_0000_0040_3000, 0, 0, 0, 0, 0, 0]);
     world.functions = vec![(0x40_1000, 0x40_1010, "leaf"), (0x40_1f00, 0x40_2010, "f"), (0x40_2f00, 0x40_3010, "g")];
     let found = world.walk(&[("pc", 0x40_1000), ("sp", STACK), ("fp", STACK), ("lr", 0x40_2000), ("x0", 1)]);
     assert_eq!(
@@ -122,11 +118,7 @@ fn s390x_stack_pointer_is_not_the_canonical_address() {
     let mut world = Fake::new(Arch::S390x, Endian::Big, &[(0x40_1ffa, &[0xc0, 0xe5, 0, 0, 0, 0])], &[0; 64]);
     world.rule = Box::new(|at, cpu| {
         let sp = cpu.register(15).unwrap();
-        Ok(Step {
-            return_register: 14,
-            outermost: at != 0x40_1000,
-            ..step(sp + 160, vec![(14, Some(0x40_2000))])
-        })
+        Ok(Step { return_register: 14, outermost: at != 0x40_1000, ..step(sp + 160, vec![(14, Some(0x40_2000))]) })
     });
     let found = world.walk(&[("pswa", 0x40_1000), ("r15", STACK)]);
     assert_eq!(shape(&found), [(0x40_1000, Trust::Context), (0x40_2000, Trust::Cfi)]);
