@@ -55,7 +55,9 @@ fn dictionary(input: &Input<'_>, place: Place, prefix: &str, draft: &mut Draft) 
     };
     input.walk("a Crashpad dictionary", list, 64, |fields| {
         let string = |at| fields.u32(at).and_then(|rva| input.utf8(u64::from(rva)));
-        if let (Some(key), Some(value)) = (string(0), string(4)) {
+        if let (Some(key), Some(value)) = (string(0), string(4))
+            && input.book(prefix.len())
+        {
             draft.fact(format!("{prefix}.{key}"), value);
         }
     });
@@ -96,7 +98,9 @@ fn string_list(input: &Input<'_>, place: Place, prefix: &str, draft: &mut Draft)
     };
     let mut number = 0u32;
     input.walk("a Crashpad list", list, 64, |fields| {
-        if let Some(value) = fields.u32(0).and_then(|rva| input.utf8(u64::from(rva))) {
+        if let Some(value) = fields.u32(0).and_then(|rva| input.utf8(u64::from(rva)))
+            && input.book(prefix.len())
+        {
             draft.fact(format!("{prefix}.list.{number}"), value);
             number += 1;
         }
@@ -114,6 +118,9 @@ fn objects(input: &Input<'_>, place: Place, prefix: &str, draft: &mut Draft) {
         let (Some(name), Some(kind), Some(value)) = (name, fields.u16(4), value) else {
             return;
         };
+        if !input.book(prefix.len()) {
+            return;
+        }
         let value = if kind == ANNOTATION_STRING {
             String::from_utf8_lossy(&value).into_owned()
         } else {

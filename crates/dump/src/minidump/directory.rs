@@ -52,7 +52,7 @@ pub(super) fn read_directory(input: &Input<'_>, header: &Header, draft: &mut Dra
     let mut seen = HashSet::new();
     let mut found = Vec::new();
     let mut past_end = Vec::new();
-    let cost = size_of::<NoteRecord>() + size_of::<Stream>() + 16;
+    let cost = size_of::<NoteRecord>() + 3 * size_of::<Stream>() + 16;
     input.walk("the stream directory", list, cost, |fields| {
         let (Some(number), Some(size), Some(rva)) = (fields.u32(0), fields.u32(4), fields.u32(8)) else {
             return;

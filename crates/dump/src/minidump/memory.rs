@@ -42,8 +42,9 @@ pub(super) fn read_memory64_list(input: &Input<'_>, place: Place, draft: &mut Dr
     });
 }
 
-/// What one range costs on its way from the file into [`SegmentMemory`].
-const COST: usize = size_of::<Stored>() * 2 + size_of::<Segment>() * 2;
+/// What one range costs at the worst moment: itself, its place in the set of those seen, up to two segments, their
+/// sorted copy, an extent, and a region.
+const COST: usize = size_of::<Stored>() * 4 + size_of::<Segment>() * 6 + size_of::<crate::Region>();
 
 /// Makes the memory out of everything that was read, and counts what the file should have but does not.
 pub(super) fn build(input: &Input<'_>, source: &SharedSource, draft: &mut Draft) {
@@ -85,7 +86,9 @@ fn push(input: &Input<'_>, range: Stored, segments: &mut Vec<Segment>) {
     let have = input.len().saturating_sub(range.rva).min(size);
     let (start, middle, end) = (range.start, range.start + have, range.start + size);
     segments.push(Segment { start: Virt(start), end: Virt(middle), backing: Backing::File(FileOffset(range.rva)) });
-    segments.push(Segment { start: Virt(middle), end: Virt(end), backing: Backing::Absent(Absence::Truncated) });
+    if middle < end {
+        segments.push(Segment { start: Virt(middle), end: Virt(end), backing: Backing::Absent(Absence::Truncated) });
+    }
 }
 
 /// Ranges that were mapped for sure, whether the dump has their bytes or not; ascending and apart.

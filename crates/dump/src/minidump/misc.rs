@@ -21,7 +21,9 @@ pub(super) fn read_misc_info(input: &Input<'_>, place: Place, draft: &mut Draft)
     if (size as usize) > bytes.len() && place.size < u64::from(size) {
         input.remark(format!("MiscInfoStream says it has {size} bytes, its directory entry {}", place.size));
     }
-    let fields = input.fields(bytes.get(..size as usize).unwrap_or(&bytes));
+    // lldb's test files leave the size 0; then the directory's is all there is.
+    let size = if size < 24 { bytes.len() } else { size as usize };
+    let fields = input.fields(bytes.get(..size).unwrap_or(&bytes));
     let has = |flag: u32| flags & flag != 0;
     let process = &mut draft.dump.process;
     if has(raw::MINIDUMP_MISC1_PROCESS_ID) {

@@ -74,7 +74,7 @@ fn finish(input: &Input<'_>, source: &SharedSource, draft: &mut Draft) {
     draft.dump.modules.sort_by_key(|module| module.base);
     draft.dump.unloaded_modules.sort_by_key(|module| module.base);
     memory::build(input, source, draft);
-    regions::finish(draft);
+    regions::finish(input, draft);
     exception::finish(input, draft);
     wow64::apply(input, draft);
     classify::apply(input, draft);

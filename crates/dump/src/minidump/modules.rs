@@ -26,7 +26,9 @@ pub(super) fn read_modules(input: &Input<'_>, place: Place, draft: &mut Draft) {
             if let Some(at) = Place::at(fields, 76) {
                 codeview::read(input, at, os, &mut module);
             }
-            draft.module_order.push(module.path.clone());
+            if input.book(module.path.len()) {
+                draft.module_order.push(module.path.clone());
+            }
             draft.dump.modules.push(module);
         }
     });

@@ -11,13 +11,16 @@ use crate::{Mapping, Permissions, Region, Virt};
 /// Text of the maps that is read: 100 bytes a line, and a process has at most 65 530 mappings unless it is raised.
 const MAX_MAPS: usize = 32 << 20;
 
+/// What a region costs: itself, and the segments that say which of its bytes are not in the dump.
+const COST: usize = size_of::<Region>() + 4 * size_of::<crate::Segment>();
+
 /// `MINIDUMP_MEMORY_INFO_LIST`: header 16 bytes with a 64-bit count, entries 48 bytes.
 pub(super) fn read_memory_info_list(input: &Input<'_>, place: Place, draft: &mut Draft) {
     let Some(list) = input.sized_list("MemoryInfoListStream", place, 8, 48) else {
         return;
     };
     let mut read = 0;
-    input.walk("MemoryInfoListStream", list, size_of::<Region>(), |fields| {
+    input.walk("MemoryInfoListStream", list, COST, |fields| {
         read += 1;
         let entry = (fields.u64(0), fields.u64(24), fields.u32(32), fields.u32(36));
         let (Some(start), Some(size), Some(state), Some(protect)) = entry else {
@@ -63,7 +66,7 @@ pub(super) fn read_maps(input: &Input<'_>, place: Place, draft: &mut Draft) {
     let mut bad = 0usize;
     let lines = text.trim_end_matches('\0').lines().filter(|line| !line.trim().is_empty());
     for line in lines.take(input.budget.max_items) {
-        if !input.book(size_of::<Region>() + size_of::<Mapping>() + 2 * line.len()) {
+        if !input.book(COST + size_of::<Mapping>() + 2 * line.len()) {
             bad += 1;
             break;
         }
@@ -106,7 +109,7 @@ fn maps_line(line: &str) -> Option<(Region, Option<Mapping>)> {
 
 /// Puts the regions in order, gives them their modules' names and the number of bytes that the dump has of each. A dump
 /// that describes no regions gets those that follow from its memory and modules, without permissions.
-pub(super) fn finish(draft: &mut Draft) {
+pub(super) fn finish(input: &Input<'_>, draft: &mut Draft) {
     let memory = draft.dump.memory.clone();
     let mut regions = std::mem::take(&mut draft.regions);
     let described = !regions.is_empty();
@@ -129,7 +132,9 @@ pub(super) fn finish(draft: &mut Draft) {
         let modules = &draft.dump.modules;
         let next = modules.partition_point(|module| module.base <= region.start.0);
         let module = next.checked_sub(1).and_then(|index| modules.get(index));
-        region.path = module.filter(|module| region.start.0 < module.end).map(|module| module.path.clone());
+        let module = module.filter(|module| region.start.0 < module.end);
+        // A path of 64 KiB over a hundred thousand regions is more than memory holds.
+        region.path = module.filter(|module| input.book(module.path.len())).map(|module| module.path.clone());
     }
     if !described {
         regions.dedup_by(|next, last| {

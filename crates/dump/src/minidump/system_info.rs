@@ -113,7 +113,9 @@ fn version(os: Os, (major, minor, build): (u32, u32, u32), csd: &str) -> Option<
         // Crashpad: 5.10.28 in the numbers, "-1rodete2-amd64 #1 SMP …" in the string.
         let rest = csd.split_whitespace().next().unwrap_or_default();
         let glued = rest.starts_with(['-', '.', '+', '_']);
-        return (!zero).then(|| if glued { format!("{numbers}{rest}") } else { numbers });
+        if !zero {
+            return Some(if glued { format!("{numbers}{rest}") } else { numbers });
+        }
     }
     match (zero, csd.is_empty()) {
         (true, true) => None,
