@@ -21,10 +21,16 @@ pub struct TargetMemory {
     modules: Arc<[Module]>,
 }
 
+/// How many modules may lie in the gaps of one other.
+const NESTED: usize = 3;
+
 /// The module whose address range holds `at`.
 pub(crate) fn module_index(modules: &[Module], at: Virt) -> Option<usize> {
-    let index = modules.partition_point(|module| module.base <= at).checked_sub(1)?;
-    modules.get(index).filter(|module| at < module.end).map(|_| index)
+    let next = modules.partition_point(|module| module.base <= at);
+    // Where a module lies in a gap of another, the one that starts later is the one that is meant.
+    let mut near = modules.get(next.saturating_sub(NESTED)..next).unwrap_or_default().iter().rev();
+    let back = near.position(|module| at < module.end)?;
+    next.checked_sub(back + 1)
 }
 
 impl TargetMemory {

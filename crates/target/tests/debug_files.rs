@@ -1,5 +1,12 @@
 //! Separate debug information: by build-id, by debuglink, by name, split, packed, shared, and from symbol stores.
 #![allow(missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 mod common;
 

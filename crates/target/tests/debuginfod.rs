@@ -1,5 +1,12 @@
 //! Downloads against a real HTTP server on the loopback: good, missing, silent, slow, wrong and broken ones.
 #![allow(missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 mod common;
 

@@ -39,7 +39,7 @@ struct Shared {
 }
 
 enum Answer {
-    Came(Key, ElfFile),
+    Came(Key, Arc<ElfFile>),
     Missing,
     Failed(String),
 }
@@ -92,7 +92,7 @@ impl Round<'_> {
                     }
                     match answer {
                         Answer::Came(key, file) => {
-                            came.entry(key).or_insert_with(|| Arc::new(file));
+                            came.entry(key).or_insert(file);
                         }
                         Answer::Missing => {}
                         Answer::Failed(why) => {
@@ -149,7 +149,7 @@ impl Shared {
         match self.download(server, &key) {
             Ok(Some(file)) => {
                 lock(&self.done).insert(key.clone());
-                Answer::Came(key, file)
+                Answer::Came(key, Arc::new(file))
             }
             Ok(None) | Err(Failure::GivenUp) if Instant::now() >= self.deadline => {
                 lock(&self.dead).insert(server.to_owned());

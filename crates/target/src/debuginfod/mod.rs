@@ -104,7 +104,7 @@ impl Target {
             }
             let keys = wanted.iter().map(|(_, key)| key.clone()).collect();
             let came = self.ask(keys, &mut report);
-            let mut further: Vec<Key> = came.iter().filter_map(|(_, file)| supplement(self, file)).collect();
+            let mut further: Vec<Key> = came.values().filter_map(|file| supplement(self, file)).collect();
             further.retain(|key| lock(&finder.downloads.asked).insert(key.clone()));
             if !further.is_empty() {
                 self.ask(further, &mut report);

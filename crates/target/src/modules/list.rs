@@ -68,6 +68,11 @@ impl Draft {
         self.bias = headers.bias(self.base, offset).or((headers.file_type == ET_EXEC).then_some(0));
         if let (Some(bias), Some((low, high))) = (self.bias, headers.span()) {
             let end = bias.wrapping_add(high);
+            // OpenBSD's linker puts code in front of the segment with the headers.
+            let lowest = bias.wrapping_add(low);
+            if lowest < self.base && self.base - lowest < 1 << 32 && self.kind != Some(ModuleKind::Vdso) {
+                self.base = lowest;
+            }
             // Headers are untrusted: an end that wraps round, or lies terabytes on, tells nothing.
             if end > self.base && high.saturating_sub(low) < 1 << 40 {
                 self.end = self.end.max(end);
@@ -94,9 +99,12 @@ pub(crate) fn list(finder: &Arc<Finder>) -> Vec<Module> {
     };
     modules.sort_by_key(|module| (module.base, module.end));
     modules.dedup_by_key(|module| module.base);
-    let starts: Vec<Virt> = modules.iter().map(|module| module.base).skip(1).collect();
-    for (module, next) in modules.iter_mut().zip(starts) {
-        module.end = module.end.min(next);
+    let following: Vec<(Virt, Virt)> = modules.iter().map(|module| (module.base, module.end)).skip(1).collect();
+    for (module, (base, end)) in modules.iter_mut().zip(following) {
+        // A module may lie in a gap of another (arm64's vDSO in the loader); one that runs on into the next may not.
+        if end >= module.end {
+            module.end = module.end.min(base);
+        }
     }
     modules
 }
@@ -144,10 +152,19 @@ fn mapped(dump: &Dump) -> Vec<Draft> {
             break;
         }
         let headers = Headers::at(&*dump.memory, start);
+        // A small library's first page may be all that the dump has of it in its second place, the relocated one.
+        let again = |draft: &Draft, headers: &Headers| {
+            let low = headers.span().map_or(0, |(low, _)| low);
+            let mut loads = headers.loads().map(|load| (load.vaddr & !(PAGE - 1), load.offset & !(PAGE - 1)));
+            loads.any(|(vaddr, offset)| {
+                vaddr > low && offset == mapping.offset && draft.base.wrapping_add(vaddr - low) == start
+            })
+        };
         let current = latest.get(mapping.path.as_str()).and_then(|&i| drafts.get_mut(i));
         // Small programs map their first page twice, once for each of two segments: that is no second module.
         let belongs = |draft: &Draft| match (&draft.headers, mapping.offset) {
             (Some(known), _) => known.span().is_some_and(|(low, high)| start - draft.base < high - low),
+            (None, 0) if headers.as_ref().is_some_and(|headers| again(draft, headers)) => true,
             (None, 0) => draft.end == start && draft.mappings.len() == 1,
             (None, _) => true,
         };
@@ -155,6 +172,9 @@ fn mapped(dump: &Dump) -> Vec<Draft> {
             Some(draft) if belongs(draft) => {
                 draft.end = draft.end.max(end);
                 draft.code |= executable(dump, start);
+                if draft.headers.is_none() && mapping.offset == 0 {
+                    draft.headers = headers;
+                }
                 if draft.mappings.len() < MAX_MAPPINGS {
                     draft.mappings.push((start, mapping.offset));
                 }
@@ -186,18 +206,18 @@ fn named_by_kernel(dump: &Dump, drafts: &mut Vec<Draft>) {
     let kinds = [(AT_SYSINFO_EHDR, ModuleKind::Vdso), (AT_BASE, ModuleKind::Loader), (AT_PHDR, ModuleKind::Program)];
     for (entry, kind) in kinds {
         let Some(at) = dump.auxv_value(entry).filter(|&at| at != 0) else { continue };
-        let found = match drafts.iter_mut().find(|draft| draft.contains(at)) {
+        // On arm64 the vDSO lies in the gap between the loader's segments: only a draft that starts there is its.
+        let is_it = |draft: &Draft| if kind == ModuleKind::Vdso { draft.base == at } else { draft.contains(at) };
+        let found = match drafts.iter_mut().find(|draft| is_it(draft)) {
             Some(draft) => Some(draft),
             None => {
                 // Program headers stand right behind the ELF header, in the first page.
                 let base = at & !(PAGE - 1);
-                Headers::at(&*dump.memory, base)
-                    .map(|headers| {
-                        let end = dump.region(Virt(base)).map_or(base + PAGE, |region| region.end.0);
-                        drafts.push(Draft { base, end, headers: Some(headers), ..Draft::default() });
-                        drafts.last_mut()
-                    })
-                    .flatten()
+                Headers::at(&*dump.memory, base).and_then(|headers| {
+                    let end = dump.region(Virt(base)).map_or(base.saturating_add(PAGE), |region| region.end.0);
+                    drafts.push(Draft { base, end, headers: Some(headers), ..Draft::default() });
+                    drafts.last_mut()
+                })
             }
         };
         if let Some(draft) = found {
@@ -435,9 +455,6 @@ fn name_the_rest(dump: &Dump, drafts: &mut [Draft]) {
         String::from_utf8(path).ok()
     });
     for draft in drafts {
-        if draft.kind.is_none() {
-            draft.kind = Some(kind_of_name(draft.path.rsplit('/').next().unwrap_or_default()));
-        }
         if draft.path.is_empty() {
             let of_itself = || linkmap::soname(dump, draft.headers.as_ref()?, draft.bias?);
             let name = match draft.kind {
@@ -446,6 +463,9 @@ fn name_the_rest(dump: &Dump, drafts: &mut [Draft]) {
                 _ => None,
             };
             draft.path = name.or_else(of_itself).unwrap_or_default();
+        }
+        if draft.kind.is_none() {
+            draft.kind = Some(kind_of_name(draft.path.rsplit('/').next().unwrap_or_default()));
         }
     }
 }

@@ -21,7 +21,22 @@ const AT_ENTRY: u64 = 9;
 pub(super) fn modules(finder: &Arc<Finder>) -> Vec<Module> {
     let records = &finder.dump.modules;
     let program = program(finder);
-    records.iter().enumerate().map(|(i, record)| module(finder, record, Some(i) == program)).collect()
+    let mut modules: Vec<Module> = Vec::new();
+    for (i, record) in records.iter().enumerate() {
+        let module = module(finder, record, Some(i) == program);
+        // Breakpad made a module of each mapping when there was a gap between two of one file.
+        match modules.last_mut() {
+            Some(last) if is_rest(last, &module) => last.end = last.end.max(module.end),
+            _ => modules.push(module),
+        }
+    }
+    modules
+}
+
+/// Whether a module is only a further mapping of the one before.
+fn is_rest(last: &Module, next: &Module) -> bool {
+    let same = last.path == next.path && (next.build_id.is_none() || last.build_id == next.build_id);
+    same && last.is_elf && next.expected.headers.is_none() && next.base.0.saturating_sub(last.end.0) < 1 << 28
 }
 
 /// Which record is the program: the one that the process is named after, or that holds the entry point.
