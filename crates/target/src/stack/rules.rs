@@ -128,6 +128,9 @@ impl<'a> Rules<'a> {
         if self.world.code(at) == Code::No || self.world.code(at.wrapping_sub(1)) == Code::No {
             return Err(no(format!("{at:#x} is not code")));
         }
+        if self.world.code(at) == Code::Unknown && !self.world.in_module(at) {
+            return Err(no(format!("{at:#x} lies in no module")));
+        }
         if !self.call_before(raw).possible() {
             return Err(no(format!("no call stands before {at:#x}")));
         }
@@ -143,7 +146,8 @@ impl<'a> Rules<'a> {
         match self.world.code(at) {
             Code::Yes => false,
             Code::No => true,
-            Code::Unknown => self.memory.uint(at, 1).is_err(),
+            // A return address that only cannot be read is no worse for it: generated code in a small dump.
+            Code::Unknown => matches!(here.address, CodeAddr::Exact(_)) && self.memory.uint(at, 1).is_err(),
         }
     }
 
@@ -490,10 +494,39 @@ impl<'a> Rules<'a> {
             let at = self.landing(raw);
             signal::recognise(self.arch, &self.memory, at, new_sp).map(|_| at)
         };
-        let pc = self.returns_to(raw).or_else(|refusal| trampoline().ok_or(refusal))?;
+        let generated = || match link {
+            Link::Record { fp, ra, .. } if here.trust != Trust::Scan => {
+                self.through_generated_code(raw, registers.fp()?.0, fp, ra)
+            }
+            _ => None,
+        };
+        let pc = (self.returns_to(raw)).or_else(|refusal| trampoline().or_else(generated).ok_or(refusal))?;
         let mut caller = self.caller(registers, pc, Some(new_sp), Trust::FramePointer);
         caller.exact = exact;
         Ok(Found { here: caller, cfa: exact.then_some(new_sp), trampoline: false })
+    }
+
+    /// Code that a program made at run time lies in no module, and a minidump need not say that it is code. Its frames
+    /// are believed if their chain comes back to a module soon.
+    fn through_generated_code(&self, raw: u64, mut base: u64, fp: i64, ra: i64) -> Option<u64> {
+        const LONGEST: usize = 16;
+        const LARGEST: u64 = 1 << 16;
+        let at = self.landing(raw);
+        if at < 1 << 16 || at >> 47 != 0 || self.world.code(at) != Code::Unknown || !self.world.lacks_code() {
+            return None;
+        }
+        for _ in 0..LONGEST {
+            let raw = self.load(base.checked_add_signed(ra)?).ok()?;
+            let next = self.load(base.checked_add_signed(fp)?).ok()?;
+            if self.returns_to(raw).is_ok() {
+                return Some(at);
+            }
+            if self.world.code(raw) == Code::No || next <= base || next - base > LARGEST || next % self.word != 0 {
+                return None;
+            }
+            base = next;
+        }
+        None
     }
 
     /// A function that has made itself a window returns by `%i7`, and its caller's window lies at `%fp`. One that has

@@ -213,7 +213,8 @@ impl Walk<'_> {
             }
         }
         let answer = self.rules.link(here);
-        let empty = matches!(answer, Err(Refusal::Empty));
+        // At the innermost frame the frame pointer may be any number, and what it points at any zeros.
+        let empty = matches!(answer, Err(Refusal::Empty)) && !is_exact;
         if let Some(found) = self.weigh(here, answer, &mut why, &mut looped)? {
             return Ok(found);
         }
