@@ -7,9 +7,9 @@ NOINLINE int parse_line(const char *line)
 {
     char buffer[16];
 #ifdef UNCHECKED
-    volatile char *to = buffer;
-    for (int i = 0; i < 64; i++)
-        to[i] = line[i];
+    static int i; /* on the stack it would be overwritten too */
+    for (i = 0; i < 64; i++)
+        ((volatile char *)buffer)[i] = line[i];
 #else
     strcpy(buffer, line); /* CALL */
 #endif

@@ -4,7 +4,7 @@
 
 NOINLINE int run_undefined(int n)
 {
-    __asm__ volatile(".byte 0x06"); /* CRASH:undefined */
+    __asm__ volatile("nop; .byte 0x06"); /* CRASH:undefined */
     return n;
 }
 
@@ -17,7 +17,7 @@ NOINLINE int run_trap(int n)
 
 NOINLINE int run_breakpoint(int n)
 {
-    __asm__ volatile("int3"); /* CRASH:breakpoint */
+    __asm__ volatile("int3; nop"); /* CRASH:breakpoint */
     return n;
 }
 

@@ -53,7 +53,7 @@ impl Drop for Guard {
 
 #[inline(never)]
 fn release(number: u32) {
-    assert!(black_box(number) > 100, "guard {number} was never locked"); // CALL:double
+    assert!(black_box(number) > 100, "guard {number} was never locked");
 }
 
 #[inline(never)]

@@ -150,7 +150,7 @@ pub(super) const CORRUPTED_SIZE: Crasher = Crasher {
     args: &["next"],
     frames: &[GAP, "break_next", "churn", "handle_request", "main"],
     place: at("break_next", "heap.c", "CALL:next"),
-    facts: &[Fact::Message("free(): invalid size")],
+    facts: &[Fact::Message("double free or corruption (out)")],
     ..DOUBLE_FREE
 };
 

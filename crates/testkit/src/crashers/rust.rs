@@ -1,6 +1,6 @@
 //! Rust programs: panics that end in abort, and the deaths that no panic announces.
 
-use super::model::{BASE, Compiler, Crasher, Fact, GAP, SEGV_MAPERR, SI_TKILL, at};
+use super::model::{BASE, Compiler, Crasher, Fact, GAP, SEGV_MAPERR, SI_TKILL, SIGNAL_FRAME, at};
 
 const ABORTING: &[&str] = &["-g", "-Cpanic=abort"];
 const UNWINDING: &[&str] = &["-g", "-Cpanic=unwind"];
@@ -74,12 +74,12 @@ pub(super) const RUST_ABORT: Crasher = Crasher {
 
 pub(super) const DOUBLE_PANIC: Crasher = Crasher {
     name: "rust_double_panic",
-    about: "a destructor panics while the first panic unwinds",
+    about: "a destructor panics while the first panic unwinds: both panics' frames are gone when std aborts",
     flags: UNWINDING,
     args: &["double"],
-    frames: &[GAP, "release", "drop", GAP, "guarded", "handle_request", "serve", "main"],
-    place: at("panics::release", "panics.rs", "CALL:double"),
-    facts: &[Fact::Message("guard 3 was never locked")],
+    frames: &[GAP, "guarded", "handle_request", "serve", "main"],
+    place: None,
+    facts: &[Fact::Message("panic in a destructor during cleanup")],
     ..PANIC
 };
 
@@ -103,7 +103,7 @@ pub(super) const RUST_NULL: Crasher = Crasher {
     signal: libc::SIGSEGV,
     code: SEGV_MAPERR,
     kind: "null_read",
-    frames: &["read", "lookup"],
+    frames: &[GAP, "read", "lookup", "{closure#0}", "handle_request", "main"],
     place: at("<pointers::Raw as pointers::Source>::read", "pointers.rs", "CRASH:null"),
     facts: &[],
     ..PANIC
@@ -116,7 +116,7 @@ pub(super) const RUST_STACK_OVERFLOW: Crasher = Crasher {
     flags: &["-g", "-O", "-Aunconditional_recursion"],
     args: &["overflow"],
     kind: "stack_overflow",
-    frames: &[GAP, "<signal>", "descend", "descend"],
+    frames: &[GAP, SIGNAL_FRAME, GAP, "descend", "descend"],
     place: None,
     facts: &[Fact::Message("has overflowed its stack")],
     ..PANIC
