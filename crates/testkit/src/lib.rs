@@ -9,3 +9,4 @@
 pub mod build_core;
 pub mod build_minidump;
 pub mod crashers;
+pub mod hostile;

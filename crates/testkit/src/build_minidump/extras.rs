@@ -45,6 +45,8 @@ impl LinuxFile {
 /// An annotation object of a module (Crashpad): name, type (1 is a string), value.
 pub type AnnotationObject<'a> = (&'a str, u16, &'a [u8]);
 
+type OwnedObject = (String, u16, Vec<u8>);
+
 impl MinidumpBuilder {
     /// A copied text file.
     #[must_use]
@@ -114,7 +116,7 @@ impl MinidumpBuilder {
     #[must_use]
     pub fn crashpad(self, simple: &[(&str, &str)], modules: &[(u32, &[AnnotationObject<'_>])]) -> Self {
         let simple: Vec<_> = simple.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        let modules: Vec<(u32, Vec<(String, u16, Vec<u8>)>)> = modules
+        let modules: Vec<(u32, Vec<OwnedObject>)> = modules
             .iter()
             .map(|(place, objects)| {
                 (
@@ -210,7 +212,7 @@ impl MinidumpBuilder {
     }
 }
 
-fn write_objects(pen: &mut Pen, objects: &[(String, u16, Vec<u8>)]) {
+fn write_objects(pen: &mut Pen, objects: &[OwnedObject]) {
     pen.u32(objects.len() as u32);
     let blanks: Vec<_> =
         objects.iter().map(|(_, kind, _)| (pen.blank_u32(), pen.u16(*kind).u16(0).blank_u32())).collect();
