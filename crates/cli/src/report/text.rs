@@ -87,11 +87,8 @@ fn verdict(target: &Target, common: &Common, out: &mut dyn Write) -> io::Result<
 
 /// The source around the line to blame, if it lies here.
 fn excerpt(target: &Target, out: &mut dyn Write) -> io::Result<()> {
-    let Some(thread) = target.crashed_thread() else { return Ok(()) };
-    let blame = target.diagnosis().blame_frame.unwrap_or(0);
-    let Some(frame) = target.stack(thread).frames.get(blame) else { return Ok(()) };
-    let places = target.locate(frame.address);
-    let Some((file, line)) = places.first().and_then(|place| Some((place.file.as_ref()?, place.line?))) else {
+    let place = target.diagnosis().blame_location.as_ref();
+    let Some((file, line)) = place.and_then(|place| Some((place.file.as_ref()?, place.line?))) else {
         return Ok(());
     };
     let lines = source::excerpt(file, line);

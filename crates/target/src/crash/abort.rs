@@ -1,7 +1,7 @@
 //! A program that ended itself: abort, failed assertion, panic, uncaught exception, and the checks of libc and compiler.
 
 use super::scene::{Scene, fact, statement};
-use super::{Statement, cpp, message, rust};
+use super::{Statement, cpp, fault, message, origin, rust};
 
 /// What came out of looking at an abort.
 pub(crate) struct Abort {
@@ -39,12 +39,40 @@ pub(crate) fn explain(scene: &Scene) -> Abort {
         abort.frame = panic.frame.or(abort.frame);
         return abort;
     }
+    if let Some((_, name)) = functions.iter().find(|(_, name)| name.contains("stack_overflow::imp::signal_handler")) {
+        // Rust's handler of SIGSEGV recognises its guard page, says so, and aborts.
+        if let Some(first) = first_fault(scene) {
+            abort.kind = "stack_overflow";
+            abort.clause = "its stack is full".to_owned();
+            abort.message = Some("a thread has overflowed its stack".to_owned());
+            abort.frame = scene.stack.frames.iter().position(|frame| frame.trust == crate::Trust::SignalFrame);
+            abort.statements = first.statements;
+            let text =
+                "Rust's own handler for this fault recognised the guard page of the stack, and ended the program.";
+            abort.statements.push(statement(text, vec![frame_fact(name)]));
+            abort.advice = first.advice;
+            return abort;
+        }
+    }
+    if let Some((_, name)) = functions.iter().find(|(_, name)| plain(name) == "std::__glibcxx_assert_fail") {
+        abort.kind = "assertion_failed";
+        abort.clause = "an assertion of the C++ library failed".to_owned();
+        abort.message = library_assertion(scene, name).or(abort.message);
+        let says = abort.message.as_deref().map(|text| format!(": {text}")).unwrap_or_default();
+        abort.statements.push(statement(
+            format!("The C++ library found a condition false that it had asserted{says}."),
+            vec![frame_fact(name)],
+        ));
+        return abort;
+    }
     if let Some((_, name)) = on_stack(&["__cxa_pure_virtual", "_purecall"]) {
         abort.kind = "pure_virtual_call";
         abort.clause = "it called a pure virtual function".to_owned();
         let text = "A virtual function was called that the object does not have (yet, or any more): a call from a \
                     constructor or destructor, or on a destroyed object.";
         abort.statements.push(statement(text, vec![frame_fact(name)]));
+        // What the C++ runtime writes here is fixed.
+        abort.message = Some("pure virtual method called".to_owned());
         return abort;
     }
     if let Some((kind, clause)) = text.as_deref().and_then(message::classify) {
@@ -54,7 +82,15 @@ pub(crate) fn explain(scene: &Scene) -> Abort {
         abort.advice.extend(advice(kind));
         return abort;
     }
-    let terminate = ["std::terminate", "__cxxabiv1::__terminate", "__gnu_cxx::__verbose_terminate_handler"];
+    // Without symbols of libstdc++'s own functions, those that unwinding itself uses still tell.
+    let terminate = [
+        "std::terminate",
+        "__cxxabiv1::__terminate",
+        "__gnu_cxx::__verbose_terminate_handler",
+        "__gxx_personality_v0",
+        "__cxa_throw",
+        "__cxa_call_terminate",
+    ];
     if let Some((_, name)) = on_stack(&terminate) {
         let thrown = on_stack(&["__cxa_throw", "__cxa_rethrow", "_Unwind_RaiseException"]).is_some();
         let found = cpp::find(scene);
@@ -81,6 +117,9 @@ pub(crate) fn explain(scene: &Scene) -> Abort {
             let text = "std::terminate ended the program, with no exception in flight: it was called directly, or a \
                         joinable std::thread was destroyed.";
             abort.statements.push(statement(text, vec![frame_fact(name)]));
+            if default_handler(scene) {
+                abort.message = Some("terminate called without an active exception".to_owned());
+            }
         }
         return abort;
     }
@@ -123,6 +162,33 @@ pub(crate) fn explain(scene: &Scene) -> Abort {
         "it aborted".clone_into(&mut abort.clause);
     }
     abort
+}
+
+/// The fault that led into the signal handler that then aborted.
+fn first_fault(scene: &Scene) -> Option<fault::Fault> {
+    let interrupted = scene.interrupted()?;
+    let evidence = fact("frame", "a signal handler is on the stack, above the code that it interrupted", None);
+    let event = fault::Event { reported: None, protected: None, access: None, execute: false, evidence };
+    Some(fault::memory(&interrupted, event))
+}
+
+/// Whether libstdc++'s own terminate handler ran, whose words are known: only its frames lie below `std::terminate`.
+fn default_handler(scene: &Scene) -> bool {
+    let module = |index: usize| {
+        let frame = scene.stack.frames.get(index)?;
+        scene.target.module_at(frame.address.lookup()).map(|module| module.name().to_owned())
+    };
+    let abort = scene.functions(16).into_iter().find(|(_, name)| ["abort", "__GI_abort"].contains(&plain(name)));
+    abort.and_then(|(frame, _)| module(frame + 1)).is_some_and(|name| name.starts_with("libstdc++"))
+}
+
+/// `file:line: function: Assertion 'condition' failed.`, from the constants that the caller passes.
+fn library_assertion(scene: &Scene, function: &str) -> Option<String> {
+    let functions = scene.functions(64);
+    let callee = functions.iter().find(|(_, name)| name == function)?.0;
+    let argument = |position| origin::constant_argument(scene, callee + 1, position);
+    let text = |position| scene.text(argument(position)?, 512);
+    Some(format!("{}:{}: {}: Assertion '{}' failed.", text(0)?, argument(1)?, text(2)?, text(3)?))
 }
 
 fn checked(kind: &str, text: &str) -> Statement {
@@ -217,6 +283,8 @@ pub(crate) fn is_machinery(function: &str) -> bool {
         || name.starts_with("_Unwind_")
         || name.starts_with("std::__throw_")
         || name.starts_with("__kernel_")
+        || name.starts_with("__gxx_personality")
+        || name.starts_with("std::__glibcxx_assert_fail")
         || rust::is_machinery(function)
 }
 

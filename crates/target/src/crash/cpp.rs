@@ -37,14 +37,11 @@ pub(crate) fn find(scene: &Scene) -> Option<CppException> {
         }
         seen.push(header);
         // Reading every stack word as a pointer is cheap; only very few of them point to the class.
-        match scene.uint(header, 8) {
-            // A dependent exception (rethrown from an `exception_ptr`) ends in 01 and points to the first one.
-            Some(GNU_CLASS | CLANG_CLASS) => {
-                if let Some(found) = describe(scene, header) {
-                    return Some(found);
-                }
-            }
-            _ => {}
+        // A dependent exception (rethrown from an `exception_ptr`) ends in 01 and points to the first one.
+        if matches!(scene.uint(header, 8), Some(GNU_CLASS | CLANG_CLASS))
+            && let Some(found) = describe(scene, header)
+        {
+            return Some(found);
         }
     }
     None

@@ -46,6 +46,14 @@ pub(crate) fn memory(scene: &Scene, event: Event) -> Fault {
     if event.execute || is_jump(scene, &event, pc) {
         return jump(scene, &event, pc);
     }
+    if let Some(one) = &decoded {
+        if one.effect == Effect::Privileged {
+            return privileged(&event, one);
+        }
+        if let Some(fault) = bad_return(scene, &event, one) {
+            return fault;
+        }
+    }
     let access = decoded.as_ref().and_then(|one| faulting_access(scene, one, event.reported));
     let computed = access.and_then(|access| access.place.address(&scene.registers));
     // The reported address is the processor's own word, but a general-protection fault reports none (as zero).
@@ -114,6 +122,55 @@ pub(crate) fn memory(scene: &Scene, event: Event) -> Fault {
     }
     fault.statements.extend(poison(scene, access));
     fault
+}
+
+/// An instruction that only the kernel may run: x86 reports it as a general-protection fault.
+fn privileged(event: &Event, one: &Instruction) -> Fault {
+    let text = format!("`{}` may be run by the kernel only; the processor refused it.", one.text);
+    let facts = vec![
+        event.evidence.clone(),
+        fact("instruction", format!("{:#x}: {}", one.address, one.text), Some(one.address)),
+    ];
+    Fault {
+        kind: "illegal_instruction",
+        clause: "it ran an instruction that only the kernel may run".to_owned(),
+        statements: vec![statement(text, facts)],
+        advice: Vec::new(),
+        address: None,
+        instruction: Some(one.text.clone()),
+    }
+}
+
+/// A return to an address that no processor can address: the return address on the stack was overwritten.
+fn bad_return(scene: &Scene, event: &Event, one: &Instruction) -> Option<Fault> {
+    if one.effect != Effect::Return {
+        return None;
+    }
+    let sp = scene.registers.sp()?.0;
+    let target = scene.word(sp).filter(|&target| !canonical(scene, target))?;
+    let mut facts = vec![
+        event.evidence.clone(),
+        fact("instruction", format!("{:#x}: {}", one.address, one.text), Some(one.address)),
+        fact("memory", format!("the return address at {sp:#x} is {target:#x}"), Some(sp)),
+    ];
+    facts.extend(ascii_fact(target));
+    let text = format!(
+        "The function was about to return to {target:#x}, which is no address: its return address on the stack has been \
+         overwritten, as by a write past the end of a local array."
+    );
+    let mut advice = Vec::new();
+    if let Some(text) = ascii_fact(target) {
+        advice.push(format!("Look where this text comes from: {}.", text.text));
+    }
+    advice.push("Build with -fstack-protector-strong or -fsanitize=address to see the write itself.".to_owned());
+    Some(Fault {
+        kind: "noncanonical",
+        clause: format!("its return address on the stack is overwritten ({target:#x})"),
+        statements: vec![statement(text, facts)],
+        advice,
+        address: Some(target),
+        instruction: Some(one.text.clone()),
+    })
 }
 
 /// Whether an address is one that a 64-bit x86 or Arm processor could translate at all.

@@ -12,7 +12,7 @@ mod rust;
 mod scene;
 mod signal;
 
-use crate::target::Target;
+use crate::target::{Location, Target};
 use afterimage_dump::{ExceptionKind, SignalInfo};
 use scene::{Scene, fact, statement};
 
@@ -56,6 +56,8 @@ pub struct Diagnosis {
     /// Index into the crashed thread's frames of the first frame that is the program's own to blame (not libc's abort
     /// machinery or a panic runtime).
     pub blame_frame: Option<usize>,
+    /// The place in that frame, in the program's own text rather than in a language's library inlined there.
+    pub blame_location: Option<Location>,
     /// The signal's (or exception's) name and meaning, as `SIGSEGV (invalid memory access)`.
     pub signal: Option<String>,
 }
@@ -142,6 +144,7 @@ pub(crate) fn finish(scene: &Scene, mut diagnosis: Diagnosis, name: &str, meanin
     let mut place = String::new();
     if let Some((index, frame)) = blame {
         place = format!(" in {}", scene.place(frame));
+        diagnosis.blame_location = scene.own_location(frame);
         let inside = frames.first().filter(|_| index > 0).and_then(|frame| scene.function(frame));
         if let Some(inside) = inside
             && !abort::is_machinery(&inside)

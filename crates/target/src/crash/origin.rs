@@ -8,6 +8,7 @@
 use super::Statement;
 use super::instruction::{self, Instruction, Origin, Place};
 use super::scene::{Scene, fact, statement};
+use crate::stack::Frame;
 
 /// Longest stretch of code that is walked.
 const MAX_CODE: u64 = 16 << 10;
@@ -73,13 +74,34 @@ struct Walk {
     function: String,
 }
 
+/// The argument in position `position` of the call that a frame was making, if the code fixes it: the address of a text,
+/// a number.
+pub(crate) fn constant_argument(scene: &Scene, frame: usize, position: usize) -> Option<u64> {
+    let frame = scene.stack.frames.get(frame)?;
+    let name = instruction::argument_slots(scene.registers.arch()).get(position)?;
+    let slot = scene.registers.arch().info().slot(name)?;
+    let walk = walk_to(scene, frame, frame.address.address().0)?;
+    let before = walk.code.len().checked_sub(1)?;
+    let index = walk.code.iter().take(before).rposition(|one| writes(scene, one, slot))?;
+    match walk.code.get(index)?.moves {
+        Some((target, Origin::Constant(value))) if target == slot => Some(value),
+        _ => None,
+    }
+}
+
 /// Decodes the function from its first instruction up to (not including) the faulting one.
 fn walk(scene: &Scene) -> Option<Walk> {
-    let frame = scene.stack.frames.first()?;
-    let pc = scene.pc()?;
+    walk_to(scene, scene.stack.frames.first()?, scene.pc()?)
+}
+
+fn walk_to(scene: &Scene, frame: &Frame, pc: u64) -> Option<Walk> {
     let places = scene.target.locate(frame.address);
     let outermost = places.last()?;
-    let start = pc.checked_sub(outermost.offset?)?;
+    // The symbol's offset is that of the address that was looked up, which for a return address is one byte back.
+    let start = frame.address.lookup().0.checked_sub(outermost.offset?)?;
+    if start > pc {
+        return None;
+    }
     if pc - start > MAX_CODE {
         return None;
     }

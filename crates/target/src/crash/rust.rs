@@ -26,11 +26,10 @@ pub(crate) struct Panic {
 
 /// Whether a function is part of the machinery of a Rust panic.
 pub(crate) fn is_machinery(function: &str) -> bool {
-    const PARTS: [&str; 12] = [
+    const PARTS: [&str; 11] = [
         "rust_begin_unwind",
         "rust_panic",
         "core::panicking::",
-        "std::panicking::",
         "std::sys::backtrace::__rust_end_short_backtrace",
         "std::process::abort",
         "std::sys::pal::unix::abort_internal",
@@ -41,6 +40,7 @@ pub(crate) fn is_machinery(function: &str) -> bool {
         "__rustc::",
     ];
     PARTS.iter().any(|part| function.contains(part))
+        || raises(function)
         || function.starts_with("core::slice::index::")
         || function.starts_with("core::str::slice_error_fail")
         || function.starts_with("core::cell::panic_already")
@@ -48,13 +48,27 @@ pub(crate) fn is_machinery(function: &str) -> bool {
         || function.starts_with("alloc::raw_vec::handle_error")
 }
 
+/// Whether a function raises a panic. Its namesakes that catch one (`std::panicking::try`, `catch_unwind`) stand at the
+/// bottom of every Rust stack.
+fn raises(function: &str) -> bool {
+    const RAISING: [&str; 9] = [
+        "rust_begin_unwind",
+        "rust_panic",
+        "begin_panic",
+        "core::panicking::panic",
+        "core::panicking::assert_failed",
+        "panic_bounds_check",
+        "panic_nounwind",
+        "panic_cannot_unwind",
+        "panic_in_cleanup",
+    ];
+    RAISING.iter().any(|name| function.contains(name))
+}
+
 /// Looks for a panic on the crashed stack.
 pub(crate) fn find(scene: &Scene) -> Option<Panic> {
     let functions = scene.functions(64);
-    let raised = |name: &String| {
-        name.contains("panicking::") || name.contains("rust_begin_unwind") || name.contains("rust_panic")
-    };
-    let first = functions.iter().position(|(_, name)| raised(name))?;
+    let Some(first) = functions.iter().position(|(_, name)| raises(name)) else { return without_names(scene) };
     let last = functions.iter().rposition(|(_, name)| is_machinery(name))?;
     let frame = functions.get(last + 1..).and_then(|rest| {
         let (machine, _) = functions.get(last)?;
@@ -77,6 +91,27 @@ pub(crate) fn find(scene: &Scene) -> Option<Panic> {
         evidence.push(fact("message", format!("the panic's text lies at {at:#x}"), Some(*at)));
     }
     Some(Panic { message: message.map(|(text, _)| text), location: location.map(|(text, _)| text), evidence, frame })
+}
+
+/// A panic of a program without symbols: a location record and a message that only panics have, near the abort.
+fn without_names(scene: &Scene) -> Option<Panic> {
+    let abort = scene.stack.frames.iter().position(|frame| {
+        let module = scene.target.module_at(frame.address.lookup());
+        module.is_some_and(|module| module.kind == crate::ModuleKind::Program)
+    })?;
+    let frame = scene.stack.frames.get(abort)?;
+    if scene.function(frame).is_some() {
+        return None;
+    }
+    let start = frame.registers.sp()?.0;
+    let words = words(scene, start, start.saturating_add(SEARCH));
+    let (place, record) = words.iter().find_map(|&(_, word)| location(scene, word))?;
+    let (text, at) = message(scene, &words, &place).filter(|(text, _)| score(text) == KNOWN_MESSAGE)?;
+    let evidence = vec![
+        fact("memory", format!("a panic's location record at {record:#x} says {place}"), Some(record)),
+        fact("message", format!("the panic's text lies at {at:#x}"), Some(at)),
+    ];
+    Some(Panic { message: Some(text), location: Some(place), evidence, frame: None })
 }
 
 /// Addresses and values of the words of a stretch of stack.
@@ -149,6 +184,9 @@ fn utf8(scene: &Scene, at: u64, length: u64) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
+/// The score of a text that only a panic has.
+const KNOWN_MESSAGE: u32 = 1000;
+
 /// How much a text looks like a message rather than a name that happens to lie on the stack; 0: not at all.
 fn score(text: &str) -> u32 {
     const KNOWN: [&str; 12] = [
@@ -172,7 +210,7 @@ fn score(text: &str) -> u32 {
         return 0;
     }
     if KNOWN.iter().any(|known| text.starts_with(known)) {
-        return 1000;
+        return KNOWN_MESSAGE;
     }
     if text.contains(' ') { 10 + text.len().min(500) as u32 } else { 0 }
 }
@@ -186,6 +224,7 @@ mod tests {
         assert!(is_machinery("core::panicking::panic_fmt"));
         assert!(is_machinery("std::panicking::rust_panic_with_hook"));
         assert!(!is_machinery("shop::take_order"));
+        assert!(!is_machinery("std::panicking::catch_unwind::do_call"));
     }
 
     #[test]

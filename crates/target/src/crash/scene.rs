@@ -2,16 +2,16 @@
 
 use super::instruction::{self, Instruction};
 use super::{Evidence, Statement};
-use crate::stack::{Frame, Stack};
-use crate::target::Target;
+use crate::stack::{Frame, Stack, Trust};
+use crate::target::{Location, Target};
 use afterimage_dump::{MemoryExt, Region, Registers, Virt};
+use std::borrow::Cow;
 
 /// The thread that crashed, and how to ask about it.
 pub(crate) struct Scene<'a> {
     pub target: &'a Target,
-    pub thread: usize,
     pub registers: Registers,
-    pub stack: &'a Stack,
+    pub stack: Cow<'a, Stack>,
 }
 
 impl<'a> Scene<'a> {
@@ -20,7 +20,17 @@ impl<'a> Scene<'a> {
         let record = target.dump().threads.get(thread)?;
         let exception = target.dump().exception.as_ref()?;
         let registers = exception.registers.unwrap_or(record.registers);
-        Some(Self { target, thread, registers, stack: target.stack(thread) })
+        Some(Self { target, registers, stack: Cow::Borrowed(target.stack(thread)) })
+    }
+
+    /// The scene that a signal handler interrupted, if the crash happened inside one: the first fault, of which this one
+    /// is the consequence.
+    pub fn interrupted(&self) -> Option<Self> {
+        let at = self.stack.frames.iter().position(|frame| frame.trust == Trust::SignalFrame)?;
+        let frames = self.stack.frames.get(at..)?.to_vec();
+        let registers = frames.first()?.registers;
+        let stack = Stack { frames, ..self.stack.clone().into_owned() };
+        Some(Self { target: self.target, registers, stack: Cow::Owned(stack) })
     }
 
     pub fn pc(&self) -> Option<u64> {
@@ -45,19 +55,24 @@ impl<'a> Scene<'a> {
 
     /// `function (file:line)`, or what else is known of the place.
     pub fn place(&self, frame: &Frame) -> String {
-        let places = self.target.locate(frame.address);
-        let Some(place) = places.first() else {
+        let Some(place) = self.own_location(frame) else {
             let at = frame.address.address();
             return match self.target.module_at(frame.address.lookup()) {
                 Some(module) => format!("{}+{:#x}", module.name(), at.0.wrapping_sub(module.base.0)),
                 None => format!("{at}"),
             };
         };
-        let function = place.function.clone().unwrap_or_else(|| "an unnamed function".to_owned());
+        let function = place.function.unwrap_or_else(|| "an unnamed function".to_owned());
         match (&place.file, place.line) {
             (Some(file), Some(line)) => format!("{function} ({}:{line})", short_path(file)),
             _ => function,
         }
+    }
+
+    /// The place in the program's own text: functions of a language's library that were inlined into it are passed over.
+    pub fn own_location(&self, frame: &Frame) -> Option<Location> {
+        let places = self.target.locate(frame.address);
+        places.iter().find(|place| !is_library(place)).or(places.first()).cloned()
     }
 
     /// The region that holds an address.
@@ -105,6 +120,11 @@ impl<'a> Scene<'a> {
             address: Some(value),
         })
     }
+}
+
+/// Whether a place is in the text of Rust's or C++'s own library.
+fn is_library(place: &Location) -> bool {
+    place.file.as_deref().is_some_and(|file| file.starts_with("/rustc/") || file.contains("/include/c++/"))
 }
 
 /// The last two parts of a path: enough to know it, short enough for a sentence.

@@ -135,11 +135,12 @@ fn bus(
     info: Option<SignalInfo>,
     evidence: Evidence,
 ) -> String {
-    let at = info.and_then(|info| info.address);
+    let one = scene.pc().and_then(|pc| scene.decode(pc, &scene.registers));
+    // x86 reports no address for a misaligned access (`si_addr` is 0): the instruction tells it.
+    let computed = one.as_ref().and_then(|one| one.accesses.first()?.place.address(&scene.registers));
+    let at = info.and_then(|info| info.address).filter(|&at| at != 0).or(computed);
     diagnosis.fault_address = at;
-    if let Some(one) = scene.pc().and_then(|pc| scene.decode(pc, &scene.registers)) {
-        diagnosis.instruction = Some(one.text);
-    }
+    diagnosis.instruction = one.map(|one| one.text);
     let mapping = at.and_then(|at| {
         let mappings = &scene.target.dump().mappings;
         mappings.iter().find(|mapping| mapping.start.0 <= at && at < mapping.end.0).map(|mapping| (at, mapping))

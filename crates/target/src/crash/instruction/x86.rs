@@ -174,6 +174,10 @@ fn moves(arch: Arch, registers: &Registers, decoded: &iced_x86::Instruction) -> 
     let same = decoded.op1_kind() == OpKind::Register && decoded.op0_register() == decoded.op1_register();
     let origin = match (decoded.mnemonic(), decoded.op1_kind()) {
         (Mnemonic::Xor | Mnemonic::Sub, OpKind::Register) if same => Origin::Constant(0),
+        // The address of something fixed in the program: a string, a global.
+        (Mnemonic::Lea, OpKind::Memory) if decoded.is_ip_rel_memory_operand() => {
+            Origin::Constant(decoded.ip_rel_memory_address())
+        }
         (Mnemonic::Mov, OpKind::Register) => Origin::Register(slot(arch, decoded.op1_register())?),
         (Mnemonic::Mov | Mnemonic::Movzx | Mnemonic::Movsx | Mnemonic::Movsxd, OpKind::Memory) => {
             Origin::Memory(operand_place(arch, registers, decoded))
