@@ -13,7 +13,7 @@ const BOMB_RATIO: u64 = 1000;
 /// Output from which on the growth is looked at.
 const BOMB_FROM: u64 = 1 << 30;
 /// Time for a stream that grows like a bomb.
-const BOMB_TIME: Duration = Duration::from_secs(8);
+const BOMB_TIME: Duration = Duration::from_secs(5);
 /// Output between two looks at disk, clock and progress.
 const INTERVAL: u64 = 16 << 20;
 /// Space that must stay free on the disk: this much, and a twentieth of it.
@@ -25,7 +25,9 @@ const HEAD: u64 = 64 << 10;
 pub(super) enum Verdict {
     GoOn,
     /// All that the header promises is there.
-    Enough,
+    Known,
+    /// No reader knows what begins like this.
+    Unknown,
     Stop(String),
 }
 
@@ -50,13 +52,13 @@ impl<'b> Limits<'b> {
         if self.promised.is_none() && out >= self.next_header {
             if self.next_header == HEAD && !is_known(spool) {
                 // The caller will say what it looks like instead.
-                return Verdict::Enough;
+                return Verdict::Unknown;
             }
             self.promised = promised(spool);
             self.next_header = out.saturating_mul(4);
         }
         if self.promised.is_some_and(|promised| out >= promised) {
-            return Verdict::Enough;
+            return Verdict::Known;
         }
         if out >= self.budget.max_expanded {
             return Verdict::Stop(format!("no more than {} bytes are allowed", self.budget.max_expanded));
@@ -91,7 +93,8 @@ impl<'b> Limits<'b> {
     }
 }
 
-fn is_known(spool: &Spool) -> bool {
+/// Whether any reader knows the first bytes.
+pub(super) fn is_known(spool: &Spool) -> bool {
     let head = read_vec(spool, 0, 4096).unwrap_or_default();
     crate::FORMATS.iter().any(|format| (format.probe)(&head))
 }

@@ -112,9 +112,12 @@ pub fn unpack(path: &Path, source: &SharedSource, budget: &Budget) -> Result<Opt
     let mut limits = Limits::new(budget, source.len());
     let mut issues = Vec::new();
     let mut step = vec![0; STEP];
+    // All that the header promises is there: one more step lets the decoder check the sums at the stream's end.
+    let mut enough = false;
     loop {
         let got = match decoder.read(&mut step) {
             Ok(0) => break,
+            Ok(_) if enough => break,
             Ok(got) => got,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
             Err(e) if spool.len() == 0 => return Err(broken(&e)),
@@ -130,20 +133,28 @@ pub fn unpack(path: &Path, source: &SharedSource, budget: &Budget) -> Result<Opt
             }
         };
         if let Err(e) = spool.write(step.get(..got).unwrap_or_default()) {
-            issues.push(Issue::loss(format!(
-                "unpacking stopped after {} bytes: writing the temporary file: {e}",
-                spool.len()
-            )));
+            let len = spool.len();
+            issues.push(Issue::loss(format!("unpacking stopped after {len} bytes: writing the temporary file: {e}")));
             break;
         }
         match limits.check(&spool, read.position()) {
             Verdict::GoOn => {}
-            Verdict::Enough => break,
+            Verdict::Known => enough = true,
+            Verdict::Unknown => break,
             Verdict::Stop(why) => {
                 issues.push(Issue::loss(format!("unpacking stopped after {} bytes: {why}", spool.len())));
                 break;
             }
         }
+    }
+    if let Some(issue) = issues.first()
+        && !limits::is_known(&spool)
+    {
+        // The few bytes before the damage would only be mistaken for something else.
+        return Err(broken(&io::Error::other(issue.text.clone())));
+    }
+    if spool.len() == 0 {
+        return Err(broken(&io::Error::new(io::ErrorKind::UnexpectedEof, "the stream holds no bytes")));
     }
     if let Some(hook) = &budget.progress {
         hook.call(source.len(), source.len());

@@ -43,10 +43,8 @@ pub(super) fn exception(reading: &Reading<'_>, writer: Option<&str>) -> Option<E
     let arch = reading.header.arch;
     let signal_class = |signo| class(reading.os, arch, signo);
     if let Some(signal) = reading.process_signal {
-        let tid = signal.tid.or_else(|| match reading.threads.as_slice() {
-            [only] => Some(only.tid),
-            _ => None,
-        });
+        let only = if let [thread] = reading.threads.as_slice() { Some(thread.tid) } else { None };
+        let tid = signal.tid.or(only);
         let kind = ExceptionKind::Signal { signo: signal.signo, code: signal.code, info: None };
         return (signal.signo != 0).then_some(Exception { tid, kind, address: None, registers: None });
     }

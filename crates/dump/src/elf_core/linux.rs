@@ -15,6 +15,7 @@ const NT_AUXV: u32 = 6;
 const NT_FILE: u32 = 0x4649_4c45;
 const NT_SIGINFO: u32 = 0x5349_4749;
 const NT_386_TLS: u32 = 0x200;
+const NT_X86_XSAVE_LAYOUT: u32 = 0x205;
 const NT_ARM_TLS: u32 = 0x401;
 
 /// Takes a note of owner `CORE` or `LINUX`.
@@ -50,6 +51,8 @@ pub(super) fn take(reading: &mut Reading<'_>, note: &Note<'_>) {
             }
             reading.note_of_thread();
         }
+        // The layout of NT_X86_XSTATE, once for all threads (Linux 6.12).
+        NT_X86_XSAVE_LAYOUT => {}
         _ => reading.note_of_thread(),
     }
 }

@@ -94,7 +94,11 @@ fn take_note(reading: &mut Reading<'_>, note: &notes::Note<'_>) {
         b"FreeBSD" => freebsd::take(reading, note),
         b"AFTERIMAGE" => own::take(reading, note),
         b"Oxide Computer Company" => hubris::take(reading, note),
-        b"GDB" => reading.note_of_thread(),
+        // The target description is of the process; gdb writes it behind the last thread.
+        b"GDB" if note.kind != 0xff00_0000 => reading.note_of_thread(),
+        b"VMCOREINFO" => reading.issues.push(Issue::remark(
+            "this is a dump of a whole machine (kdump); it is read as if its processors were the threads of a process",
+        )),
         owner if owner.starts_with(b"NetBSD-CORE") => netbsd::take(reading, note),
         owner if owner.starts_with(b"OpenBSD") => openbsd::take(reading, note),
         _ => {}
