@@ -300,7 +300,7 @@ impl Elf {
         let Some(dwarf) = &self.dwarf else { return Vec::new() };
         let found = dwarf.locate(at, false);
         if !found.is_empty() {
-            return found;
+            return self.with_symbol(found);
         }
         // The address is in no unit that the tables know. Start-up code and PLT stubs, which stand at the end of nearly
         // every stack, never are; looking through all units for them would be the costliest part of a report.
@@ -312,7 +312,18 @@ impl Elf {
                 )
         };
         if self.relocatable() || !self.stub(at).or_else(|| self.symbol(at)).as_ref().is_some_and(idle) {
-            return dwarf.locate(at, true);
+            return self.with_symbol(dwarf.locate(at, true));
+        }
+        found
+    }
+
+    /// Takes the linker's name for a function whose DWARF has only pieces of one (methods of local classes in C++).
+    fn with_symbol(&self, mut found: Vec<Found>) -> Vec<Found> {
+        if let Some(last) = found.last_mut().filter(|last| last.pieced || last.raw.is_none())
+            && let Some((start, _)) = last.range
+            && let Some(symbol) = self.symbol(start).filter(|symbol| symbol.exact && symbol.start == start)
+        {
+            last.raw = Some(symbol.raw);
         }
         found
     }

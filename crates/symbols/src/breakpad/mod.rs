@@ -218,6 +218,7 @@ impl Breakpad {
             line: at.map(|(_, line)| line).filter(|line| *line != 0),
             column: None,
             inlined,
+            pieced: false,
             range,
         }
     }

@@ -108,10 +108,18 @@ impl FunctionTable {
         raw: &mut EntriesRaw<'u, super::Slice<'a>>,
         relocatable: bool,
     ) -> gimli::Result<()> {
+        // Each reader counts its depth from 0; this is what the present one began at.
+        let mut shift = 0;
+        // The depth of the function that the entries now stand in.
+        let mut inside: Option<isize> = None;
         while !raw.is_empty() && self.ranges.len() < MAX_FUNCTIONS {
-            let die = raw.next_offset();
+            let (die, depth) = (raw.next_offset(), raw.next_depth() + shift);
+            inside = inside.filter(|function| depth > *function);
             let Some(abbreviation) = raw.read_abbreviation()? else { continue };
             let specs = abbreviation.attributes();
+            if abbreviation.tag() == dw::DW_TAG_subprogram && abbreviation.has_children() {
+                inside = inside.or(Some(depth));
+            }
             match abbreviation.tag() {
                 dw::DW_TAG_subprogram if has_code(specs) => {
                     let mut extent = Extent::default();
@@ -127,12 +135,13 @@ impl FunctionTable {
                         false
                     });
                 }
-                // Types hold no code; where the producer says how to step over one, it is stepped over.
+                // Types hold no code, except those inside functions (gcc puts the methods of local classes there);
+                // where the producer says how to step over one, it is stepped over.
                 dw::DW_TAG_structure_type
                 | dw::DW_TAG_class_type
                 | dw::DW_TAG_union_type
                 | dw::DW_TAG_enumeration_type
-                    if abbreviation.has_children() && sibling_of(specs) =>
+                    if inside.is_none() && abbreviation.has_children() && sibling_of(specs) =>
                 {
                     let mut next = None;
                     for spec in specs {
@@ -143,6 +152,7 @@ impl FunctionTable {
                     }
                     if let Some(offset) = next.filter(|offset| offset.0 > raw.next_offset().0) {
                         *raw = unit.entries_raw(Some(offset))?;
+                        shift = depth;
                     }
                 }
                 _ => raw.skip_attributes(specs)?,

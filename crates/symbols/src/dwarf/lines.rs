@@ -4,8 +4,9 @@
 //!
 //! Example: rows at 0x10 (line 3) and 0x18 (line 4) put 0x14 on line 3; the end of a sequence puts nothing on any line.
 //!
-//! Trap: one address may have several rows. As gdb does, the last one that begins a statement is taken, and one that
-//! begins none only if there is no other.
+//! Trap: one address may have several rows, for statements that left no code behind. The last one counts: so do
+//! addr2line, eu-addr2line and llvm-symbolizer, and only it fits the inlined calls at the address. gdb 13 takes the last
+//! that begins a statement, which may lie in another function.
 
 use super::{Dwarf, Unit, Value};
 
@@ -16,7 +17,6 @@ pub(super) struct Row {
     pub(super) file: u32,
     pub(super) line: u32,
     pub(super) column: u16,
-    statement: bool,
 }
 
 #[derive(Debug)]
@@ -75,13 +75,10 @@ impl LineTable {
                     gimli::ColumnType::LeftEdge => 0,
                     gimli::ColumnType::Column(column) => u16::try_from(column.get()).unwrap_or(0),
                 },
-                statement: row.is_stmt(),
             };
             match table.rows.get(first..).and_then(<[Row]>::last) {
                 Some(last) if last.offset == offset => {
-                    if (new.statement || !last.statement)
-                        && let Some(last) = table.rows.last_mut()
-                    {
+                    if let Some(last) = table.rows.last_mut() {
                         *last = new;
                     }
                 }

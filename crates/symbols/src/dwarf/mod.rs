@@ -37,6 +37,8 @@ pub(crate) struct Found {
     pub(crate) line: Option<u32>,
     pub(crate) column: Option<u32>,
     pub(crate) inlined: bool,
+    /// `raw` was put together here; a linker's name for the same function is better.
+    pub(crate) pieced: bool,
     /// Of the real function: its range.
     pub(crate) range: Option<(u64, u64)>,
 }
@@ -203,7 +205,8 @@ impl DwarfFile {
                 next = Some((call.file, call.line, call.column));
                 out.push(found);
             }
-            let mut found = Found { raw: names.of(die), range: Some((start, end)), ..Found::default() };
+            let (raw, pieced) = names.of_function(die).map_or((None, false), |(raw, pieced)| (Some(raw), pieced));
+            let mut found = Found { raw, pieced, range: Some((start, end)), ..Found::default() };
             if let Some((file, line, column)) = next {
                 position(file, line, column, &mut found);
             }

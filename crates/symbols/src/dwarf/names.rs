@@ -26,6 +26,13 @@ const MAX_STEPS: usize = 16;
 /// Folded namespaces.
 const MAX_DEPTH: usize = 256;
 
+/// A name as it was found.
+struct Name {
+    text: String,
+    /// Put together from the namespaces around a bare name.
+    pieced: bool,
+}
+
 /// One entry, as far as names go.
 #[derive(Default)]
 struct Entry<'a> {
@@ -37,13 +44,18 @@ struct Entry<'a> {
 impl<'a> Names<'_, 'a> {
     /// The linker's name of an entry, or its source name with the namespaces around it.
     pub(super) fn of(&self, die: UnitOffset) -> Option<String> {
-        self.follow(self.dwarf, self.unit, die, MAX_STEPS)
+        self.follow(self.dwarf, self.unit, die, MAX_STEPS).map(|name| name.text)
     }
 
-    fn follow(&self, dwarf: &Dwarf<'a>, unit: &Unit<'a>, die: UnitOffset, steps: usize) -> Option<String> {
+    /// The same, and whether the linker's name would say more (parameters, scopes inside functions).
+    pub(super) fn of_function(&self, die: UnitOffset) -> Option<(String, bool)> {
+        self.follow(self.dwarf, self.unit, die, MAX_STEPS).map(|name| (name.text, name.pieced))
+    }
+
+    fn follow(&self, dwarf: &Dwarf<'a>, unit: &Unit<'a>, die: UnitOffset, steps: usize) -> Option<Name> {
         let entry = read(dwarf, unit, die)?;
-        if entry.linkage.is_some() {
-            return entry.linkage;
+        if let Some(text) = entry.linkage {
+            return Some(Name { text, pieced: false });
         }
         let further = match entry.next {
             Some(next) if steps > 0 => self.step(dwarf, unit, next, steps - 1),
@@ -51,11 +63,14 @@ impl<'a> Names<'_, 'a> {
         };
         further.or_else(|| {
             let name = entry.name?;
-            Some(qualified(unit, dwarf, die, &name).unwrap_or(name))
+            Some(match qualified(unit, dwarf, die, &name) {
+                Some(text) => Name { text, pieced: true },
+                None => Name { text: name, pieced: false },
+            })
         })
     }
 
-    fn step(&self, dwarf: &Dwarf<'a>, unit: &Unit<'a>, to: Value<'a>, steps: usize) -> Option<String> {
+    fn step(&self, dwarf: &Dwarf<'a>, unit: &Unit<'a>, to: Value<'a>, steps: usize) -> Option<Name> {
         match to {
             Value::UnitRef(offset) => self.follow(dwarf, unit, offset, steps),
             Value::DebugInfoRef(place) => {
@@ -81,7 +96,7 @@ impl<'a> Names<'_, 'a> {
         header: gimli::UnitHeader<Slice<'a>>,
         place: usize,
         steps: usize,
-    ) -> Option<String> {
+    ) -> Option<Name> {
         let start = header.debug_info_offset()?.0;
         let abbreviations = self.file.abbreviations_of(dwarf, &header).ok()?;
         let unit = units::light_unit(dwarf, header, abbreviations).ok()?;
