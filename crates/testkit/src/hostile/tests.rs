@@ -119,3 +119,16 @@ fn a_folder_gets_one_file_each() {
     let empty = folder.path().join("not-a-dump--empty");
     assert_eq!(std::fs::metadata(empty).expect("file is there").len(), 0);
 }
+
+/// All files, the large ones too, for looking at them by hand:
+/// `WRITE_TO=/some/folder cargo test -p afterimage-testkit -- --ignored write_all_hostile_files`.
+#[test]
+#[ignore = "writes about 1.5 GB for people"]
+fn write_all_hostile_files() {
+    let folder = std::env::var_os("WRITE_TO").expect("WRITE_TO names the folder");
+    write_hostile(Path::new(&folder), true).expect("written");
+    for input in all().iter().filter(|input| input.is_large()) {
+        let path = Path::new(&folder).join(input.name().replace('/', "--"));
+        assert!(std::fs::metadata(path).expect("file is there").len() > 20 << 20, "{} is not large", input.name());
+    }
+}
