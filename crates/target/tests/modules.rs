@@ -227,3 +227,20 @@ fn opening_looks_at_no_file() {
     let library = target.modules().iter().find(|module| module.name() == "libcrash.so").unwrap();
     assert_eq!(library.file(), FileMatch::NotFound);
 }
+
+#[test]
+fn a_complete_core_needs_no_files() {
+    if !have(&["gcc"]) {
+        return;
+    }
+    let crash = Crash::build("-pie -Wl,--build-id", true);
+    let source = "__attribute__((noinline)) int crash_here(int *p) { return *p * 2; }";
+    std::fs::write(crash.path("lib.c"), source).unwrap();
+    sh(crash.folder.path(), "gcc -O1 -Wl,--build-id -shared -fPIC -o libcrash.so lib.c");
+    let Some(core) = crash.kernel_core_of("0x7f") else { return };
+    std::fs::remove_file(crash.path("libcrash.so")).unwrap();
+    let target = target(&core);
+    let library = target.modules().iter().find(|module| module.name() == "libcrash.so").unwrap();
+    assert_eq!(library.file(), FileMatch::InDump);
+    assert_eq!(crash_symbol(&target).1, "crash_here");
+}

@@ -152,6 +152,41 @@ fn drgn_crashme() {
     }
 }
 
+#[test]
+fn packed_programs_of_cores() {
+    let Some(root) = samples() else { return };
+    if !common::have(&["zstd", "bzip2"]) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let cases = [
+        ("go/core.zst", "go/test.zst", "test", false),
+        ("elfutils/backtrace.aarch64.core.bz2", "elfutils/backtrace.aarch64.exec.bz2", "a.exec", true),
+        ("elfutils/backtrace.i386.core.bz2", "elfutils/backtrace.i386.exec.bz2", "b.exec", true),
+        ("elfutils/backtrace.s390x.core.bz2", "elfutils/backtrace.s390x.exec.bz2", "c.exec", true),
+        ("elfutils/backtrace.sparc.core.bz2", "elfutils/backtrace.sparc.exec.bz2", "d.exec", true),
+        ("elfutils/backtrace.x86_64.fp.core.bz2", "elfutils/backtrace.x86_64.fp.exec.bz2", "e.exec", true),
+        ("elfutils/testfiledwarfinlines.core.bz2", "elfutils/testfiledwarfinlines.bz2", "f.exec", true),
+        ("elfutils/test-core.core.bz2", "elfutils/test-core.exec.bz2", "test-core-main", false),
+    ];
+    for (core, packed, name, by_id) in cases {
+        let program = folder.path().join(name);
+        unpack(&root.join("elf-core").join(packed), &program);
+        let target = open_target(&root.join("elf-core").join(core), vec![program.clone()]).unwrap();
+        let main = target.modules().iter().find(|module| module.kind == ModuleKind::Program).unwrap();
+        let expected = if by_id { FileMatch::BuildId(program) } else { FileMatch::Name(program) };
+        assert_eq!(main.file(), expected, "{core}: {:?}", target.issues());
+    }
+    // Its library's first page is only in the dump where it was mapped a second time, at the relocated end.
+    let library = folder.path().join("test-core-lib.so");
+    unpack(&root.join("elf-core/elfutils/test-core-lib.so.bz2"), &library);
+    let target = open_target(&root.join("elf-core/elfutils/test-core.core.bz2"), vec![library.clone()]).unwrap();
+    let module = target.modules().iter().find(|module| module.name() == "test-core-lib.so").unwrap();
+    // By elfutils' own test of this core, with the library at hand.
+    assert_eq!((module.base.0, module.end.0), (0x7f67_f2aa_f000, 0x7f67_f2aa_f000 + 0x20_2000));
+    assert_eq!(module.file(), FileMatch::Name(library), "{:?}", target.issues());
+}
+
 /// The functions where a dump's crashed thread stood, innermost first.
 fn functions(target: &Target) -> Vec<String> {
     let exception = target.dump().exception.as_ref().unwrap();

@@ -88,7 +88,13 @@ impl Expected {
     fn bias(&self, file: &Headers) -> Result<Option<u64>, String> {
         let mask = if file.is_64 { u64::MAX } else { u64::from(u32::MAX) };
         let mut found = Agreement { mask, known: None };
-        for &(start, offset) in &self.mappings {
+        for (index, &(start, offset)) in self.mappings.iter().enumerate() {
+            // The loader maps the file over the whole range at first, and takes access away from the gaps between
+            // segments (glibc's `_dl_map_segments`): these show bytes of the file that no segment asks for.
+            let first = self.mappings.first().map(|&(start, offset)| start.wrapping_sub(offset));
+            if index > 0 && first == Some(start.wrapping_sub(offset)) {
+                continue;
+            }
             // A page of the file may be mapped twice, for the end of one segment and the start of the next: any
             // segment that shows the offset will do.
             let biases: Vec<u64> = file

@@ -7,17 +7,17 @@
 //! *Trap*: a file that is mapped is no module yet. Locale archives are not ELF, and a debugger maps libraries as data:
 //! a module has code, or stands in the loader's list.
 
-use super::headers::{ET_EXEC, Headers, PAGE, PF_X, PT_DYNAMIC, PT_INTERP};
+use super::headers::{ET_EXEC, Headers, PAGE, PF_X, PT_INTERP};
 use super::linkmap::{self, LinkEntry};
 use super::records::kind_of_name;
-use super::{Module, ModuleKind, records};
+use super::{Module, ModuleKind, links, records};
 use crate::files::Finder;
 use crate::files::breakpad::{Identity, debug_id};
 use crate::files::search::{self, Hit, Wanted};
 use crate::files::verify::Expected;
 use afterimage_dump::{Dump, Format, Issue, MemoryExt, Virt};
 use afterimage_symbols::build_id_of_image;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 const AT_PHDR: u64 = 3;
@@ -29,8 +29,6 @@ const AT_SYSINFO_EHDR: u64 = 33;
 
 /// Most modules; a process has at most 65 530 mappings unless its system was told otherwise.
 const MAX_MODULES: usize = 65_536;
-/// Most modules that only the loader's list knows: each is looked for in the file system at once.
-const MAX_FROM_LIST: usize = 4096;
 /// Mappings of one module that are kept for comparing it with a file.
 const MAX_MAPPINGS: usize = 32;
 /// Below this address Linux puts only programs that were linked to it.
@@ -38,26 +36,26 @@ const FIXED_BELOW: u64 = 0x1000_0000;
 
 /// A module in the making.
 #[derive(Default)]
-struct Draft {
-    base: u64,
-    end: u64,
-    path: String,
-    deleted: bool,
-    headers: Option<Headers>,
-    bias: Option<u64>,
+pub(super) struct Draft {
+    pub(super) base: u64,
+    pub(super) end: u64,
+    pub(super) path: String,
+    pub(super) deleted: bool,
+    pub(super) headers: Option<Headers>,
+    pub(super) bias: Option<u64>,
     /// Address and file offset of its mappings.
-    mappings: Vec<(u64, u64)>,
+    pub(super) mappings: Vec<(u64, u64)>,
     /// Some mapping may be executed.
-    code: bool,
+    pub(super) code: bool,
     /// The kernel or the loader names it.
-    sure: bool,
-    dynamic: Option<u64>,
-    kind: Option<ModuleKind>,
-    hit: Option<Hit>,
+    pub(super) sure: bool,
+    pub(super) dynamic: Option<u64>,
+    pub(super) kind: Option<ModuleKind>,
+    pub(super) hit: Option<Hit>,
 }
 
 impl Draft {
-    fn contains(&self, at: u64) -> bool {
+    pub(super) fn contains(&self, at: u64) -> bool {
         (self.base..self.end).contains(&at)
     }
 
@@ -124,9 +122,9 @@ fn from_elf_core(finder: &Arc<Finder>) -> Vec<Module> {
         _ => any_program(dump, &drafts, &mut issues),
     };
     issues.into_iter().for_each(|issue| finder.remark(issue));
-    let index = Index::new(&drafts);
+    let index = links::Index::new(&drafts);
     for link in links {
-        join(finder, &mut drafts, &index, link);
+        links::join(finder, &mut drafts, &index, link);
     }
     drafts.retain(|draft| draft.sure || draft.code);
     name_the_rest(dump, &mut drafts);
@@ -335,7 +333,7 @@ fn program(finder: &Finder, drafts: &mut Vec<Draft>) -> Option<usize> {
 }
 
 /// Places a draft by the file that was found for it.
-fn adopt(draft: &mut Draft, headers: Option<Headers>, hit: Hit) {
+pub(super) fn adopt(draft: &mut Draft, headers: Option<Headers>, hit: Hit) {
     if let (Some(headers), Some(bias)) = (headers, hit.bias) {
         if let Some((low, high)) = headers.span() {
             draft.base = bias.wrapping_add(low);
@@ -364,86 +362,6 @@ fn any_program(dump: &Dump, drafts: &[Draft], issues: &mut Vec<Issue>) -> Vec<Li
         (!list.is_empty()).then_some(list)
     });
     lists.take(1).next().unwrap_or_default()
-}
-
-/// Drafts by what an entry of the loader's list knows, so that a hostile list costs no more than it is long.
-struct Index {
-    by_dynamic: HashMap<u64, usize>,
-    by_base: BTreeMap<u64, usize>,
-}
-
-impl Index {
-    fn new(drafts: &[Draft]) -> Self {
-        let dynamic_of = |draft: &Draft| {
-            let program = draft.headers.as_ref()?.program(PT_DYNAMIC)?;
-            Some(draft.bias?.wrapping_add(program.vaddr))
-        };
-        Self {
-            by_dynamic: drafts.iter().enumerate().filter_map(|(i, draft)| Some((dynamic_of(draft)?, i))).collect(),
-            by_base: drafts.iter().enumerate().map(|(i, draft)| (draft.base, i)).collect(),
-        }
-    }
-
-    fn find(&self, drafts: &[Draft], dynamic: u64) -> Option<usize> {
-        let around = || {
-            let (_, &index) = self.by_base.range(..=dynamic).next_back()?;
-            drafts.get(index).filter(|draft| draft.contains(dynamic)).map(|_| index)
-        };
-        self.by_dynamic.get(&dynamic).copied().or_else(around)
-    }
-}
-
-/// Joins an entry of the loader's list with the draft that it is about, or makes one.
-fn join(finder: &Finder, drafts: &mut Vec<Draft>, index: &Index, link: LinkEntry) {
-    let dump = &*finder.dump;
-    let (path, deleted) = undeleted(&link.name);
-    if let Some(draft) = index.find(drafts, link.dynamic).and_then(|i| drafts.get_mut(i)) {
-        draft.sure = true;
-        draft.dynamic = Some(link.dynamic);
-        if draft.path.is_empty() {
-            draft.path = path.to_owned();
-            draft.deleted = deleted;
-        }
-        return;
-    }
-    // The vDSO has a name but no file; the program has a file but no name. Neither is new.
-    let made = drafts.len().saturating_sub(index.by_base.len());
-    if path.is_empty() || link.dynamic == 0 || kind_of_name(path) == ModuleKind::Vdso || made >= MAX_FROM_LIST {
-        return;
-    }
-    let mut draft =
-        Draft { path: path.to_owned(), deleted, sure: true, dynamic: Some(link.dynamic), ..Draft::default() };
-    (draft.base, draft.end) = guess_range(dump, drafts, &link);
-    let expected = Expected { dynamic: Some(link.dynamic), ..Expected::default() };
-    let hit = search::find(finder, &Wanted { path, program: false, expected: &expected });
-    let headers = hit.file.as_ref().and_then(|file| Headers::of_file(file.bytes()));
-    draft.bias = Some(link.address);
-    adopt(&mut draft, headers, hit);
-    drafts.push(draft);
-}
-
-/// Where a library lies of which only the dynamic section's address is known: the regions in front of that, down to
-/// its code and the read-only pages right before it.
-fn guess_range(dump: &Dump, drafts: &[Draft], link: &LinkEntry) -> (u64, u64) {
-    let last = dump.regions.partition_point(|region| region.start.0 <= link.dynamic);
-    let Some(own) = last.checked_sub(1).and_then(|i| dump.regions.get(i)) else {
-        return (link.dynamic, link.dynamic.saturating_add(1));
-    };
-    let (mut base, end) = (own.start.0, own.end.0.max(link.dynamic.saturating_add(1)));
-    let mut seen_code = false;
-    for region in dump.regions.get(..last - 1).unwrap_or_default().iter().rev().take(8) {
-        let perms = region.permissions.unwrap_or_default();
-        let foreign = region.end.0 != base || drafts.iter().any(|draft| draft.contains(region.start.0));
-        if foreign || (seen_code && (perms.execute || perms.write)) {
-            break;
-        }
-        base = region.start.0;
-        if seen_code {
-            break;
-        }
-        seen_code = perms.execute;
-    }
-    (base, end)
 }
 
 /// Gives a name and a kind to what still has none.
@@ -517,5 +435,72 @@ fn finish(finder: &Arc<Finder>, mut draft: Draft, ids: &HashMap<u64, &Vec<u8>>) 
         loaded: OnceLock::new(),
         fetched: OnceLock::new(),
         reloaded: OnceLock::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Options;
+    use crate::testing;
+    use afterimage_dump::{Backing, Budget, FileOffset, Mapping, Segment, SegmentMemory};
+
+    /// A page that is an ELF header and as many program headers as are looked at.
+    fn page() -> Vec<u8> {
+        let mut page = vec![0u8; 0x2000];
+        page[..8].copy_from_slice(b"\x7fELF\x02\x01\x01\x00");
+        page[16] = 3;
+        page[18] = 62;
+        page[32] = 64;
+        page[54] = 56;
+        page[56] = 255;
+        for i in 0..128 {
+            page[64 + 56 * i] = 1;
+            page[64 + 56 * i + 4] = 5;
+            page[64 + 56 * i + 40] = 255;
+        }
+        page
+    }
+
+    #[test]
+    fn more_modules_than_any_process_has() {
+        let mut dump = testing::dump(vec![]);
+        let source = Arc::new(page());
+        let count = 150_000u64;
+        let address = |i: u64| 0x10_0000 + i * 0x3000;
+        let segment = |i| Segment {
+            start: Virt(address(i)),
+            end: Virt(address(i) + 0x2000),
+            backing: Backing::File(FileOffset(0)),
+        };
+        dump.memory = Arc::new(SegmentMemory::new(source, (0..count).map(segment).collect()));
+        dump.mappings = (0..count)
+            .map(|i| Mapping {
+                start: Virt(address(i)),
+                end: Virt(address(i) + 0x2000),
+                offset: 0,
+                path: format!("/lib/{i}"),
+            })
+            .collect();
+        let start = std::time::Instant::now();
+        let finder = Arc::new(Finder::new(Arc::new(dump), Options::default(), Budget::default()));
+        let modules = list(&finder);
+        assert_eq!(modules.len(), MAX_MODULES);
+        assert!(start.elapsed() < std::time::Duration::from_secs(8), "{:?}", start.elapsed());
+        println!("{:?}", start.elapsed());
+    }
+
+    #[test]
+    fn a_data_file_is_no_module() {
+        let mut dump = testing::dump(vec![(0x10_0000, vec![7; 0x1000]), (0x20_0000, page())]);
+        let mapping = |start: u64, path: &str| Mapping {
+            start: Virt(start),
+            end: Virt(start + 0x1000),
+            offset: 0,
+            path: path.to_owned(),
+        };
+        dump.mappings = vec![mapping(0x10_0000, "/locale-archive"), mapping(0x20_0000, "/mapped/as/data.so")];
+        let finder = Arc::new(Finder::new(Arc::new(dump), Options::default(), Budget::default()));
+        assert!(list(&finder).is_empty(), "{:?}", list(&finder));
     }
 }

@@ -5,6 +5,7 @@
 
 pub(crate) mod headers;
 mod linkmap;
+mod links;
 mod list;
 mod records;
 mod symbols;
@@ -15,7 +16,7 @@ pub(crate) use symbols::locate;
 use crate::files::breakpad::Identity;
 use crate::files::search::{self, Hit, Wanted};
 use crate::files::verify::Expected;
-use crate::files::{ElfFile, FileMatch, Finder};
+use crate::files::{ElfFile, FileMatch, Finder, image};
 use afterimage_dump::{ModuleOffset, Virt};
 use afterimage_symbols::ModuleSymbols;
 use std::path::PathBuf;
@@ -138,7 +139,11 @@ impl Module {
             return Hit { matched: FileMatch::NotFound, file: None, bias: None };
         }
         let program = self.kind == ModuleKind::Program;
-        search::find(&self.finder, &Wanted { path: &self.path, program, expected: &self.expected })
+        let mut hit = search::find(&self.finder, &Wanted { path: &self.path, program, expected: &self.expected });
+        if hit.matched == FileMatch::NotFound && image::holds_code(&self.finder, self.base.0, self.bias) {
+            hit.matched = FileMatch::InDump;
+        }
+        hit
     }
 
     /// Its file, if one agreed.

@@ -69,16 +69,21 @@ impl Crash {
         self.folder.path().join(name)
     }
 
-    /// Lets it crash and gives the core that the kernel wrote.
+    /// Lets it crash and gives the core that the kernel wrote, with its usual filter.
     pub fn kernel_core(&self) -> Option<PathBuf> {
+        self.kernel_core_of("0x33")
+    }
+
+    /// The same with any filter of what memory to write.
+    pub fn kernel_core_of(&self, filter: &str) -> Option<PathBuf> {
         let pattern = std::fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap();
         if pattern.trim() != "core" {
             assert!(std::env::var_os("CI").is_none(), "core_pattern must be `core` in CI, not {pattern}");
             eprintln!("skipped: core_pattern is {pattern}");
             return None;
         }
-        let command = "ulimit -c unlimited; echo 0x33 > /proc/self/coredump_filter; exec ./prog";
-        let _ = Command::new("sh").args(["-c", command]).current_dir(self.folder.path()).status().unwrap();
+        let command = format!("ulimit -c unlimited; echo {filter} > /proc/self/coredump_filter; exec ./prog");
+        let _ = Command::new("sh").args(["-c", &command]).current_dir(self.folder.path()).status().unwrap();
         let written = std::fs::read_dir(self.folder.path()).unwrap().flatten().map(|entry| entry.path());
         let core = written
             .into_iter()
