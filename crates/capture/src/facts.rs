@@ -13,7 +13,7 @@ const MAX_FACT: u64 = 16 << 20;
 /// Open files that are listed.
 const MAX_FILES: usize = 65_536;
 
-/// Collects the facts; one that cannot be read is left out.
+/// Collects the facts as a thread of the process that has not ended shows them; one that cannot be read is left out.
 pub(crate) fn collect(pid: Tid, stat: &Stat) -> Vec<(&'static str, Vec<u8>)> {
     let mut facts = Vec::new();
     for key in ["cmdline", "environ", "status", "limits", "cgroup", "maps"] {

@@ -20,6 +20,8 @@ pub(crate) struct Status {
     pub(crate) gid: u32,
     /// Pending for this thread.
     pub(crate) pending: u64,
+    /// Pending for the whole process.
+    pub(crate) shared_pending: u64,
     pub(crate) blocked: u64,
     pub(crate) ignored: u64,
     pub(crate) caught: u64,
@@ -47,6 +49,7 @@ impl Status {
                 b"Uid" => status.uid = decimal() as u32,
                 b"Gid" => status.gid = decimal() as u32,
                 b"SigPnd" => status.pending = mask(),
+                b"ShdPnd" => status.shared_pending = mask(),
                 b"SigBlk" => status.blocked = mask(),
                 b"SigIgn" => status.ignored = mask(),
                 b"SigCgt" => status.caught = mask(),

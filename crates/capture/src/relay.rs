@@ -8,6 +8,7 @@
 //! *Trap*: `kill -TERM -GROUP` reaches both. The tracer tells what the program has been given by whom
 //! ([`Relay::seen`]); our own copy of such a signal is then not handed on.
 
+use crate::procfs::Status;
 use crate::run::RunError;
 use crate::siginfo::{self, SI_KERNEL};
 use crate::sys::{self, Handlers, RawSiginfo, SIGINFO_LEN, Tid};
@@ -126,7 +127,7 @@ impl Relay {
 
     /// Hands signals on until [`Relay::finish`]; runs in a thread of its own.
     pub(crate) fn serve(&self, program: Tid, pidfd: &OwnedFd) {
-        let leads_session = rustix::process::getsid(None).is_ok_and(|sid| sid == rustix::process::getpid());
+        let leads_session = sys::leads_session();
         loop {
             let mut info: RawSiginfo = [0; SIGINFO_LEN];
             match rustix::io::read(&self.read, &mut info) {
@@ -171,8 +172,20 @@ impl Relay {
         found.is_some()
     }
 
-    /// Restores the dispositions and ends [`Relay::serve`].
-    pub(crate) fn finish(&self) {
+    /// Restores the dispositions and ends [`Relay::serve`]; `signal` is what the program died of.
+    ///
+    /// A signal to the whole group may have killed the program while our own copy is still pending: with the default
+    /// disposition back it would kill us before the death is told. So wait until none is pending.
+    pub(crate) fn finish(&self, signal: Option<i32>) {
+        if signal.is_some_and(|signal| self.concerns(signal)) {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let ours = self.handled.iter().fold(0u64, |mask, signal| mask | 1 << (signal - 1));
+        let pending = || Status::read(sys::own_pid()).is_ok_and(|status| status.shared_pending & ours != 0);
+        let deadline = Instant::now() + Duration::from_millis(100);
+        while pending() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_micros(100));
+        }
         self.handlers.lock().unwrap_or_else(PoisonError::into_inner).take();
         let _ = rustix::io::ioctl_fionbio(&self.write, false);
         let _ = rustix::io::write(&self.write, &[0; SIGINFO_LEN]);

@@ -116,6 +116,9 @@ pub enum NotTaken {
     /// Ctrl-C at the terminal, or the terminal went away: the person who did it knows why.
     #[error("the terminal sent {0}")]
     Terminal(&'static str),
+    /// It sent SIGINT to itself, as programs do when they have tidied up after Ctrl-C.
+    #[error("it ended itself with SIGINT, as programs do after Ctrl-C")]
+    OwnInterrupt,
     /// SIGPIPE: the reader of its output went away, as `head` does.
     #[error("SIGPIPE only says that the reader of its output went away")]
     BrokenPipe,

@@ -79,7 +79,9 @@ pub(crate) fn write(crash: &Crash<'_>, others: &[ThreadRef], settings: &Settings
         }
     }
 
-    let (vmas, with_flags) = procfs::mappings(pid).map_err(|source| match source.kind() {
+    // The leader may have ended, and a zombie has no memory: the crashed thread still has it.
+    let living = crash.tid;
+    let (vmas, with_flags) = procfs::mappings(living).map_err(|source| match source.kind() {
         std::io::ErrorKind::PermissionDenied => NotTaken::NotDumpable.into(),
         std::io::ErrorKind::NotFound => CaptureError::Vanished { pid: gone },
         _ => CaptureError::Read { pid: gone, what: "its memory map", source },
@@ -90,18 +92,18 @@ pub(crate) fn write(crash: &Crash<'_>, others: &[ThreadRef], settings: &Settings
     if !with_flags {
         soft_errors.push("the kernel does not show the flags of mappings: MADV_DONTDUMP could not be honoured".into());
     }
-    let reader = Reader::new(pid);
-    let auxv = std::fs::read(format!("/proc/{pid}/auxv")).unwrap_or_default();
+    let reader = Reader::new(living);
+    let auxv = std::fs::read(format!("/proc/{living}/auxv")).unwrap_or_default();
     let keep = if settings.dump_type == DumpType::Small {
         small(&threads, machine, &vmas, &reader, &auxv)
     } else {
         Vec::new()
     };
     let plan = plan::plan(&Request {
-        pid,
+        pid: living,
         dump_type: settings.dump_type,
         vmas: &vmas,
-        filter: procfs::coredump_filter(pid),
+        filter: procfs::coredump_filter(living),
         reader: &reader,
         page: sys::page_size(),
         keep: &keep,
@@ -188,7 +190,7 @@ fn all_notes(
     }
     let names: Vec<(u32, String)> = threads.iter().map(|thread| (thread.tid as u32, thread.name.clone())).collect();
     out.push(notes::thread_names(&names));
-    out.push(notes::facts(&facts::collect(crash.pid, &process)));
+    out.push(notes::facts(&facts::collect(crash.tid, &process)));
     out.push(notes::build_ids(&elf::build_ids(reader, vmas)));
     out
 }
@@ -221,7 +223,7 @@ fn prpsinfo(crash: &Crash<'_>, thread: &Thread, process: &Stat) -> Prpsinfo {
         pgrp: process.pgrp,
         sid: process.session,
         comm: crash.comm.as_bytes().to_vec(),
-        command_line: std::fs::read(format!("/proc/{}/cmdline", crash.pid)).unwrap_or_default(),
+        command_line: std::fs::read(format!("/proc/{}/cmdline", crash.tid)).unwrap_or_default(),
     }
 }
 

@@ -11,12 +11,13 @@
 
 use crate::oom::Counters;
 use crate::output::{Settings, Unfinished};
+use crate::procfs::{self, Status};
 use crate::relay::Relay;
+use crate::run;
 use crate::run::{CaptureError, Ended, NotTaken, RunError};
 use crate::siginfo::{self, DefaultAction, SI_KERNEL};
 use crate::snapshot::{self, Crash, ThreadRef};
 use crate::sys::{self, Event, Held, RawSiginfo, Tid};
-use crate::{procfs, run};
 use afterimage_dump::SignalInfo;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::ffi::{CString, OsString};
@@ -121,7 +122,10 @@ pub(crate) fn supervise(
             oom,
         };
         let result = server.and_then(|_| tracer.watch(held, command));
-        relay.finish();
+        relay.finish(match result {
+            Ok(Ended::Signaled(signal)) => Some(signal),
+            _ => None,
+        });
         result
     })
 }
@@ -215,7 +219,7 @@ impl Tracer<'_> {
                 Err(source) => return Err(RunError::System { what: "wait for the program", source }),
             };
             let killed = peeked.killed.then(|| {
-                let status = procfs::Status::read(peeked.tid).unwrap_or_default();
+                let status = Status::read(peeked.tid).unwrap_or_default();
                 Killed { leader: status.tgid == peeked.tid, comm: status.name }
             });
             let taken = if peeked.stopped { sys::take_stop(peeked.tid) } else { sys::take_event(peeked.tid) };
@@ -311,7 +315,7 @@ impl Tracer<'_> {
         }
         // A fault whose signal is blocked or ignored kills all the same: the kernel has then reset the disposition
         // before this stop (force_sig), so the status tells the truth in both cases.
-        let Ok(status) = procfs::Status::read(tid) else { return false };
+        let Ok(status) = Status::read(tid) else { return false };
         if status.arranged_for(signal) {
             return false;
         }
@@ -321,8 +325,8 @@ impl Tracer<'_> {
             return true;
         }
         let info = siginfo::decode(&raw);
-        let comm = procfs::Status::read(pid).map_or_else(|_| status.name.clone(), |status| status.name);
-        let dump = match reason_against(signal, &info) {
+        let comm = Status::read(pid).map_or_else(|_| status.name.clone(), |status| status.name);
+        let dump = match reason_against(pid, signal, &info) {
             Some(reason) => Err(reason.into()),
             None => self.capture(pid, tid, &comm, signal, &raw),
         };
@@ -355,6 +359,7 @@ impl Tracer<'_> {
             .collect();
         standing.insert(crashed);
         let mut asked: HashSet<Tid> = HashSet::new();
+        let mut ended: HashSet<Tid> = HashSet::new();
         let deadline = Instant::now() + STOP_PATIENCE;
         let mut pause = Duration::from_micros(20);
         loop {
@@ -362,7 +367,7 @@ impl Tracer<'_> {
             let tids = procfs::threads(pid).unwrap_or_default();
             let mut waiting = false;
             for &tid in &tids {
-                if standing.contains(&tid) {
+                if standing.contains(&tid) || ended.contains(&tid) {
                     continue;
                 }
                 if asked.insert(tid) {
@@ -377,13 +382,17 @@ impl Tracer<'_> {
                         let killed = matches!(event, Event::Killed(_)).then_some(killed);
                         self.queue.push_back((tid, event, killed));
                     }
+                    // A leader that has ended before its threads stays as a zombie and cannot stop any more.
+                    Ok(None) if Status::read(tid).is_ok_and(|status| matches!(status.state, b'Z' | b'X')) => {
+                        ended.insert(tid);
+                    }
                     Ok(None) => waiting = true,
                     // Not ours: cloned with CLONE_UNTRACED.
                     Err(_) => {}
                 }
             }
             if !waiting || Instant::now() > deadline {
-                let others = tids.into_iter().filter(|&tid| tid != crashed);
+                let others = tids.into_iter().filter(|&tid| tid != crashed && !ended.contains(&tid));
                 return others.map(|tid| ThreadRef { tid, stopped: standing.contains(&tid) }).collect();
             }
             std::thread::sleep(pause);
@@ -432,7 +441,7 @@ impl Tracer<'_> {
             return;
         };
         self.relay.set_helper(waker);
-        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
+        sys::stop_self();
         // Here we have been continued.
         if let Some(pid) = rustix::process::Pid::from_raw(waker) {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
@@ -444,17 +453,15 @@ impl Tracer<'_> {
     /// Waits a little for processes whose dumps are taken, so that their deaths are told.
     fn finish_dying(&mut self) {
         let deadline = Instant::now() + LAST_DEATHS_PATIENCE;
-        loop {
+        while self.collect(true).is_ok() {
+            let nothing_new = self.queue.is_empty();
             while let Some((tid, event, killed)) = self.queue.pop_front() {
                 let _ = self.handle(tid, event, killed);
             }
             if self.dying.is_empty() || Instant::now() > deadline {
                 return;
             }
-            if self.collect(true).is_err() {
-                return;
-            }
-            if self.queue.is_empty() {
+            if nothing_new {
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
@@ -462,11 +469,13 @@ impl Tracer<'_> {
 }
 
 /// Why a death by this signal deserves no dump.
-fn reason_against(signal: i32, info: &SignalInfo) -> Option<NotTaken> {
+fn reason_against(pid: Tid, signal: i32, info: &SignalInfo) -> Option<NotTaken> {
     match signal {
         libc::SIGPIPE => Some(NotTaken::BrokenPipe),
         libc::SIGINT if info.code == SI_KERNEL => Some(NotTaken::Terminal("SIGINT")),
         libc::SIGHUP if info.code == SI_KERNEL => Some(NotTaken::Terminal("SIGHUP")),
+        // What well-mannered programs do after Ctrl-C, when they have tidied up.
+        libc::SIGINT if info.pid == Some(pid as u32) => Some(NotTaken::OwnInterrupt),
         _ => None,
     }
 }

@@ -90,6 +90,22 @@ pub(crate) fn send_to_pidfd(pidfd: impl AsFd, signal: i32, info: Option<&RawSigi
     super::check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, pointer, 0) }).map(drop)
 }
 
+/// Whether the calling process leads its session.
+///
+/// Folklore: in a PID namespace whose session began outside (`docker exec`, `unshare --pid`) the session's id is 0,
+/// which rustix 1.1 asserts never to see.
+pub(crate) fn leads_session() -> bool {
+    // SAFETY: a system call without pointers.
+    unsafe { libc::getsid(0) == own_pid() }
+}
+
+/// Stops this whole process, this thread before it does anything else. A SIGSTOP by `kill` to our own process could
+/// be taken by another thread, and this one would run on for a while.
+pub(crate) fn stop_self() {
+    // SAFETY: raise sends to the calling thread; SIGSTOP runs no code of ours.
+    unsafe { libc::raise(libc::SIGSTOP) };
+}
+
 /// All signals blocked until dropped: no handler may run in a child between fork and exec.
 pub(super) struct AllBlocked {
     previous: libc::sigset_t,
