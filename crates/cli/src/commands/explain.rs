@@ -2,17 +2,17 @@
 
 use crate::args::Common;
 use crate::failure::Failure;
-use crate::{open, report};
-use std::io::{BufWriter, Write};
+use crate::{open, output, report};
+use std::io::Write;
 use std::path::Path;
 
 pub fn explain(path: &Path, common: &Common) -> Result<u8, Failure> {
     let target = open::target(path, common)?;
-    let mut out = BufWriter::new(anstream::stdout().lock());
+    let mut out = output::stdout();
     if common.json {
-        report::json::write(&target, &mut out)?;
+        report::json::write(&target, &mut *out)?;
     } else {
-        report::text::write(&target, common, &mut out)?;
+        report::text::write(&target, common, &mut *out)?;
     }
     out.flush()?;
     Ok(0)

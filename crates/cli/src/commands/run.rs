@@ -30,9 +30,9 @@ pub fn run(arguments: &Run, common: &Common) -> Result<u8, Failure> {
 
 /// Tells about a death: the whole explanation if there is a dump, else one line.
 fn tell(death: &Death, common: &Common) {
-    let mut err = anstream::stderr().lock();
+    let mut err = crate::output::stderr();
     let told = match &death.dump {
-        Ok(captured) => explain(captured, common, &mut err),
+        Ok(captured) => explain(captured, common, &mut *err),
         Err(error) => {
             let who = format!("{} (process {}) died of signal {}", clean(&death.comm), death.pid, death.signal);
             let quiet = matches!(error, CaptureError::NotTaken(_)) && common.quiet;
@@ -43,6 +43,7 @@ fn tell(death: &Death, common: &Common) {
     if let Err(failure) = told {
         let _ = writeln!(err, "{}{failure}", prefix());
     }
+    let _ = err.flush();
 }
 
 fn explain(captured: &Captured, common: &Common, err: &mut dyn Write) -> Result<(), Failure> {
@@ -53,8 +54,8 @@ fn explain(captured: &Captured, common: &Common, err: &mut dyn Write) -> Result<
         writeln!(err)?;
         write(&target, common, err)?;
         let took = format!(
-            "{} threads and {} of memory in {} ms",
-            captured.threads,
+            "{} and {} of memory in {} ms",
+            if captured.threads == 1 { "1 thread".to_owned() } else { format!("{} threads", captured.threads) },
             bytes(captured.stored),
             captured.took.as_millis()
         );

@@ -5,7 +5,6 @@ use crate::failure::{Failure, INPUT, USAGE};
 use crate::{open, output};
 use afterimage_tables::{Params, TABLES, TableError, find};
 use afterimage_target::Target;
-use std::io::BufWriter;
 
 pub fn show(arguments: &Show, common: &Common) -> Result<u8, Failure> {
     known(&arguments.table)?;
@@ -32,8 +31,8 @@ fn known(name: &str) -> Result<&'static afterimage_tables::Table, Failure> {
 /// Prints a table to standard output in the shape that the flags ask for.
 pub fn print_table(target: &Target, name: &str, params: &Params, common: &Common) -> Result<(), Failure> {
     let table = known(name)?;
-    let mut out = BufWriter::new(anstream::stdout().lock());
-    let mut printer = output::printer(table, common, &mut out);
+    let mut out = output::stdout();
+    let mut printer = output::printer(table, common, &mut *out);
     table.run(target, params, &mut *printer).map_err(|error| {
         let status = if matches!(error, TableError::NoSuch(_)) { INPUT } else { USAGE };
         Failure::new(status, format!("show {name}: {error}"))

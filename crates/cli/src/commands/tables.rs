@@ -8,13 +8,15 @@ use serde_json::json;
 use std::io::Write;
 
 pub fn tables(arguments: &Tables, common: &Common) -> Result<u8, Failure> {
-    let mut out = anstream::stdout().lock();
+    let mut out = crate::output::stdout();
     if arguments.schema {
         writeln!(out, "{}", serde_json::to_string_pretty(&json_schema()).unwrap_or_default())?;
+        out.flush()?;
         return Ok(0);
     }
     if arguments.markdown {
         write!(out, "{}", markdown())?;
+        out.flush()?;
         return Ok(0);
     }
     let chosen: Vec<&Table> = match &arguments.table {
@@ -40,6 +42,7 @@ pub fn tables(arguments: &Tables, common: &Common) -> Result<u8, Failure> {
             writeln!(out, "  {:width$}  {kind}  {}", column.name, one_line(column.doc))?;
         }
     }
+    out.flush()?;
     Ok(0)
 }
 

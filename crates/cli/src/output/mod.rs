@@ -2,6 +2,7 @@
 
 mod csv;
 mod json;
+mod stream;
 pub mod style;
 mod text;
 
@@ -10,6 +11,7 @@ use afterimage_tables::{Sink, Table};
 use std::io::{self, Write};
 
 pub use json::row_object;
+pub use stream::{stderr, stdout};
 pub use text::clean;
 
 /// A sink that writes, and says at its end whether writing worked.

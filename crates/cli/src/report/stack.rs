@@ -29,7 +29,8 @@ enum Line<'a> {
 /// Writes the stack of one thread.
 pub fn write(target: &Target, thread: usize, common: &Common, out: &mut dyn Write) -> io::Result<()> {
     let rows = rows(target, thread);
-    let lines = folded(&rows);
+    let shown_rows = if common.verbose { rows.len() } else { without_runtime(&rows) };
+    let lines = folded(rows.get(..shown_rows).unwrap_or(&rows));
     let shown = if common.verbose { lines.len() } else { SHOWN };
     let name = |row: &FrameRow| match (&row.function, &row.module) {
         (Ok(function), _) => clean(function),
@@ -76,6 +77,10 @@ pub fn write(target: &Target, thread: usize, common: &Common, out: &mut dyn Writ
         let rest = lines.len() - shown;
         writeln!(out, "  {}", paint(DIM, &format!("⋮    {rest} more lines (--verbose shows them)")))?;
     }
+    if shown_rows < rows.len() {
+        let text = format!("⋮    {} frames of the language's runtime (--verbose shows them)", rows.len() - shown_rows);
+        writeln!(out, "  {}", paint(DIM, &text))?;
+    }
     if let Some(words) = end_in_words(&target.stack(thread).end) {
         writeln!(out, "  {}", paint(DIM, &clean(&words)))?;
     }
@@ -85,11 +90,40 @@ pub fn write(target: &Target, thread: usize, common: &Common, out: &mut dyn Writ
 /// Source file and line, else the module.
 fn place(row: &FrameRow) -> Option<String> {
     match (&row.file, &row.line, &row.module) {
-        (Ok(file), Ok(line), _) => Some(paint(PLACE, &format!("{}:{line}", clean(file)))),
-        (Ok(file), Err(_), _) => Some(paint(PLACE, &clean(file))),
+        (Ok(file), Ok(line), _) => Some(paint(PLACE, &format!("{}:{line}", shortened(&clean(file))))),
+        (Ok(file), Err(_), _) => Some(paint(PLACE, &shortened(&clean(file)))),
         (Err(_), _, Ok(module)) if row.function.is_ok() => Some(paint(DIM, &clean(module))),
         _ => None,
     }
+}
+
+/// A path as a person at this place would write it: relative to the current folder; Rust's own library without the hash
+/// of its compiler's commit.
+fn shortened(file: &str) -> String {
+    if let Some((_, rest)) = file.strip_prefix("/rustc/").and_then(|rest| rest.split_once('/')) {
+        return rest.to_owned();
+    }
+    let here = std::env::current_dir().ok().and_then(|here| here.to_str().map(str::to_owned));
+    let inside = here.and_then(|here| file.strip_prefix(&here)?.strip_prefix('/').map(str::to_owned));
+    inside.unwrap_or_else(|| file.to_owned())
+}
+
+/// How many rows are left without the frames that every program of its language has below its own: at least three must
+/// go, or it is not worth a line.
+fn without_runtime(rows: &[FrameRow]) -> usize {
+    const RUNTIME: [&str; 3] =
+        ["std::sys::backtrace::__rust_begin_short_backtrace", "__libc_start_call_main", "__libc_start_main"];
+    let is_runtime = |row: &FrameRow| {
+        row.function.as_ref().is_ok_and(|name| RUNTIME.iter().any(|runtime| name.starts_with(runtime)))
+    };
+    let Some(mut first) = rows.iter().position(is_runtime) else { return rows.len() };
+    // The calls through `FnOnce` that Rust puts between are runtime, too.
+    while first > 0
+        && rows.get(first - 1).is_some_and(|row| row.file.as_ref().is_ok_and(|file| file.starts_with("/rustc/")))
+    {
+        first -= 1;
+    }
+    if first > 0 && rows.len() - first >= 3 { first } else { rows.len() }
 }
 
 /// Says how a frame was found where that is not call-frame information.

@@ -156,7 +156,8 @@ fn other_threads(target: &Target, shown: Option<usize>, common: &Common, out: &m
         })
         .filter(|group| !group.threads.is_empty())
         .collect();
-    heading(out, &format!("The other {} threads", total - 1))?;
+    let title = if total == 2 { "The other thread".to_owned() } else { format!("The other {} threads", total - 1) };
+    heading(out, &title)?;
     let limit = if common.verbose { usize::MAX } else { GROUPS };
     for group in groups.iter().take(limit) {
         let Some(&first) = group.threads.first() else { continue };

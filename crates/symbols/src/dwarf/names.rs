@@ -54,6 +54,12 @@ impl<'a> Names<'_, 'a> {
 
     fn follow(&self, dwarf: &Dwarf<'a>, unit: &Unit<'a>, die: UnitOffset, steps: usize) -> Option<Name> {
         let entry = read(dwarf, unit, die)?;
+        // Rust's old mangling calls every closure of a function `{{closure}}`; its source name numbers them.
+        if let Some(name) = entry.name.as_deref().filter(|name| name.starts_with("{closure#"))
+            && let Some(text) = qualified(unit, dwarf, die, name)
+        {
+            return Some(Name { text, pieced: false });
+        }
         if let Some(text) = entry.linkage {
             return Some(Name { text, pieced: false });
         }
@@ -64,7 +70,7 @@ impl<'a> Names<'_, 'a> {
         further.or_else(|| {
             let name = entry.name?;
             Some(match qualified(unit, dwarf, die, &name) {
-                Some(text) => Name { text, pieced: true },
+                Some(text) => Name { pieced: text != name, text },
                 None => Name { text: name, pieced: false },
             })
         })

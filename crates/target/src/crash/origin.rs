@@ -97,8 +97,7 @@ fn walk(scene: &Scene) -> Option<Walk> {
 fn walk_to(scene: &Scene, frame: &Frame, pc: u64) -> Option<Walk> {
     let places = scene.target.locate(frame.address);
     let outermost = places.last()?;
-    // The symbol's offset is that of the address that was looked up, which for a return address is one byte back.
-    let start = frame.address.lookup().0.checked_sub(outermost.offset?)?;
+    let start = frame.address.address().0.checked_sub(outermost.offset?)?;
     if start > pc {
         return None;
     }

@@ -170,9 +170,11 @@ fn bus(
         }
         (Some(1), _) => {
             diagnosis.kind = "bus_misaligned";
-            diagnosis
-                .statements
-                .push(statement("The processor demands an aligned address for this access.", vec![evidence]));
+            let mut facts = vec![evidence];
+            facts.extend(diagnosis.instruction.as_ref().map(|text| fact("instruction", text.clone(), scene.pc())));
+            let which = at.map(|at| format!(", and {at:#x} is not")).unwrap_or_default();
+            let text = format!("The processor demands an aligned address for this access{which}.");
+            diagnosis.statements.push(statement(text, facts));
             "it used an address that is not aligned".to_owned()
         }
         (Some(4 | 5), _) => {

@@ -20,7 +20,8 @@ NOINLINE int scan_file(const char *file)
 NOINLINE int read_word(const volatile int *at)
 {
 #if defined(__x86_64__)
-    __asm__ volatile("pushf; orl $0x40000, (%%rsp); popf" ::: "memory", "cc");
+    /* The flags go below the red zone, where the compiler keeps locals. */
+    __asm__ volatile("lea -128(%%rsp), %%rsp; pushf; orl $0x40000, (%%rsp); popf; lea 128(%%rsp), %%rsp" ::: "memory", "cc");
 #endif
     return *at; /* CRASH:misaligned */
 }
