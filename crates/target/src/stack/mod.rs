@@ -3,6 +3,8 @@
 mod abi;
 mod arm64;
 mod callsite;
+mod code;
+mod links;
 mod rules;
 mod scan;
 mod signal;

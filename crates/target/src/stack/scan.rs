@@ -96,7 +96,8 @@ impl Rules<'_> {
     fn grade(&self, raw: u64, function: Option<&Known>) -> Option<Grade> {
         let at = self.returns_to(raw).ok()?;
         // Words that happen to be small or odd numbers are met often where nothing is known of the memory.
-        if at % self.abi.code_align != 0 || (self.world.code(at) == Code::Unknown && self.world.function(at).is_none())
+        if !at.is_multiple_of(self.abi.code_align)
+            || (self.world.code(at) == Code::Unknown && self.world.function(at).is_none())
         {
             return None;
         }
@@ -133,7 +134,7 @@ impl Rules<'_> {
             let beside = || {
                 let saved = self.load(at.checked_sub(self.word)?).ok()?;
                 let (_, end) = self.world.region(at)?;
-                (saved > at && saved < end && saved % self.word == 0).then_some(saved)
+                (saved > at && saved < end && saved.is_multiple_of(self.word)).then_some(saved)
             };
             match fp.or_else(|| if matches!(self.arch, Arch::X86 | Arch::X86_64) { beside() } else { None }) {
                 Some(fp) => registers.set(slot, fp),

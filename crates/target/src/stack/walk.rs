@@ -317,7 +317,8 @@ impl Walk<'_> {
         }
         let region = |at: Virt| self.rules.world.region(at.0);
         let other_stack = || region(new).is_some() && region(old) != region(new) && self.returns(found);
-        if !found.trampoline && !(found.here.trust == Trust::Cfi && other_stack()) {
+        let may_jump = found.trampoline || (found.here.trust == Trust::Cfi && other_stack());
+        if !may_jump {
             return Err(format!("the caller's stack pointer {new:#x} would lie below this frame's {old:#x}"));
         }
         if self.jumps.len() >= MAX_SWITCHES || !self.jumps.insert((at.0, new.0)) {
