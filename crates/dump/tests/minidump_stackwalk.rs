@@ -2,6 +2,8 @@
 //!
 //! Where they differ, a function here says for which files, and why ours is right. Everything else must agree.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests may fail loudly")]
+
 mod minidump_support;
 
 use afterimage_dump::{Arch, Dump, ExceptionKind, ModuleRecord, Os, Virt};
@@ -288,7 +290,7 @@ fn modules() {
 
 fn assert_ids(name: &str, os: Os, ours: &ModuleRecord, their: &Value) {
     let place = format!("{name} {}", ours.path);
-    let id = their["debug_id"].as_str().filter(|id| id.trim_matches('0') != "");
+    let id = their["debug_id"].as_str().filter(|id| !id.trim_matches('0').is_empty());
     assert_eq!(ours.debug_id.as_deref(), id, "{place}");
     // For an ELF build id the record has no file name; the tool repeats the module's.
     if let Some(file) = &ours.debug_file {

@@ -1,6 +1,8 @@
 //! Minidumps whose truth is known from elsewhere than another reader: what the dumped program printed about itself
 //! (Wine samples), the YAML that a file was made of (lldb's tests), and files that a good tool refuses whole.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests may fail loudly")]
+
 mod minidump_support;
 
 use afterimage_dump::{Absence, Dump, DumpType, ExceptionKind, Memory, MemoryExt, Virt};

@@ -9,8 +9,6 @@ use super::draft::Draft;
 use super::input::{Input, List, Place};
 use crate::bytes::Fields;
 
-/// Dictionaries and lists of one file that are read.
-const MAX_ENTRIES: u32 = 65_536;
 /// `MinidumpAnnotation::type` of text; other types are the program's own.
 const ANNOTATION_STRING: u16 = 1;
 
@@ -45,7 +43,7 @@ fn uuid(input: &Input<'_>, fields: Fields<'_>, at: usize) -> Option<String> {
 fn counted(input: &Input<'_>, place: Place, entry: u64, name: &str) -> Option<List> {
     let head = input.read(place, 4);
     let count = input.fields(&head).u32(0)?;
-    Some(input.bounded(name, place, 4, u64::from(count.min(MAX_ENTRIES)), entry))
+    Some(input.bounded(name, place, 4, u64::from(count), entry))
 }
 
 /// `MinidumpSimpleStringDictionary`: pairs of RVAs of UTF-8 strings.

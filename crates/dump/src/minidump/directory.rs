@@ -6,7 +6,7 @@ use super::draft::Draft;
 use super::input::{Input, List, Place};
 use super::{raw, streams};
 use crate::NoteRecord;
-use std::collections::HashSet;
+use std::collections::BTreeMap;
 
 /// One stream that is to be read.
 #[derive(Clone, Copy)]
@@ -49,7 +49,7 @@ pub(super) fn read_directory(input: &Input<'_>, header: &Header, draft: &mut Dra
         input.loss(format!("the stream directory at offset {:#x} lies past the end of the file", header.directory));
         return Vec::new();
     }
-    let mut seen = HashSet::new();
+    let mut seen = BTreeMap::<u32, usize>::new();
     let mut found = Vec::new();
     let mut past_end = Vec::new();
     let cost = size_of::<NoteRecord>() + 3 * size_of::<Stream>() + 16;
@@ -74,12 +74,18 @@ pub(super) fn read_directory(input: &Input<'_>, header: &Header, draft: &mut Dra
             past_end.push((number, name, place));
         }
         // Every exception of a file counts: lldb writes one stream for each stopped thread.
-        if seen.insert(number) || number == raw::EXCEPTION_STREAM {
+        let times = seen.entry(number).or_default();
+        *times += 1;
+        if *times == 1 || number == raw::EXCEPTION_STREAM {
             found.push(Stream { number, place });
-        } else {
-            input.remark(format!("{} stands in the directory more than once; the first is taken", label(number, name)));
         }
     });
+    let again =
+        |(number, times): &(u32, usize)| *times > 1 && ![raw::EXCEPTION_STREAM, raw::UNUSED_STREAM].contains(number);
+    for (number, times) in seen.into_iter().filter(again) {
+        let name = label(number, streams::find(number).map(|kind| kind.name));
+        input.remark(format!("{name} stands {times} times in the directory; the first is taken"));
+    }
     for (number, name, place) in past_end {
         let have = input.len().saturating_sub(place.rva).min(place.size);
         input.loss(format!(

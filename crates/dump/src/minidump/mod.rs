@@ -1,6 +1,6 @@
 //! Minidumps of every system: Windows, Breakpad and Crashpad on Linux, Android, macOS and iOS, Wine, lldb.
 //!
-//! *What it is*: header and directory, then one reader a stream type ([`streams`] lists them all) into a draft, then the
+//! *What it is*: header and directory, then one reader a stream type (`streams.rs` lists them all) into a draft, then the
 //! steps that need everything: memory, regions, the exception, WOW64, judgements.
 //!
 //! *Example*: `afterimage_dump::open(Path::new("crash.dmp"), &Budget::default())?.exception`.

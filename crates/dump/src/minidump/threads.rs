@@ -35,7 +35,7 @@ fn read_list(input: &Input<'_>, name: &str, mut list: List, draft: &mut Draft) {
         input.loss(format!("{name} has {} threads; the first {limit} were read", list.count));
         list.count = limit;
     }
-    let (mut no_context, mut odd_context) = (0u32, None);
+    let (mut no_context, mut odd_context, mut foreign) = (0u32, None, None);
     let cost = size_of::<Thread>() + size_of::<Stored>() + size_of::<crate::NoteRecord>();
     input.walk(name, list, cost, |fields| {
         let (Some(tid), Some(suspended)) = (fields.u32(0), fields.u32(4)) else {
@@ -57,6 +57,9 @@ fn read_list(input: &Input<'_>, name: &str, mut list: List, draft: &mut Draft) {
                 Registers::new(draft.dump.arch)
             }),
         };
+        if registers.arch() != draft.dump.arch {
+            foreign.get_or_insert((tid, registers.arch()));
+        }
         draft.threads.entry(tid).or_insert(draft.dump.threads.len());
         draft.dump.threads.push(Thread {
             tid,
@@ -73,6 +76,10 @@ fn read_list(input: &Input<'_>, name: &str, mut list: List, draft: &mut Draft) {
     if no_context > 0 {
         // Wine leaves out the thread that writes the dump of its own process; that is no damage.
         input.remark(format!("{no_context} threads have no registers in this dump"));
+    }
+    if let Some((tid, arch)) = foreign {
+        let system = draft.dump.arch;
+        input.remark(format!("thread {tid} has registers of {arch}, but SystemInfoStream says {system}"));
     }
     if let Some((tid, at)) = odd_context {
         input.loss(format!("the registers of thread {tid} at offset {at:#x} have a layout that is not known"));

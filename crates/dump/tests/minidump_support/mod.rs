@@ -1,5 +1,7 @@
 //! Finding and opening the real samples.
 
+#![allow(dead_code, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests may fail loudly")]
+
 use afterimage_dump::{Budget, Dump, open_source};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
