@@ -21,9 +21,12 @@ pub fn target(path: &Path, common: &Common) -> Result<Target, Failure> {
 
 /// Where to look for files, by the flags and the environment.
 pub fn options(path: &Path, common: &Common) -> Options {
-    let _ = path;
-    let mut options =
-        Options { debug_paths: common.debug.clone(), sysroot: common.sysroot.clone(), ..Options::default() };
+    let mut options = Options {
+        debug_paths: common.debug.clone(),
+        dump_path: Some(path.to_owned()),
+        sysroot: common.sysroot.clone(),
+        ..Options::default()
+    };
     if !common.no_network {
         let urls = std::env::var("DEBUGINFOD_URLS").unwrap_or_default();
         options.debuginfod_urls = urls.split_whitespace().map(str::to_owned).collect();
