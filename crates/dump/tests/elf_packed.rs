@@ -1,5 +1,7 @@
 //! Packed cores: every packing, several streams in a row, cut and damaged streams, and streams that are traps.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests may fail loudly")]
+
 use afterimage_dump::compressed::Compression;
 use afterimage_dump::{Budget, Dump, Error, MemoryExt, ProgressHook, Virt, open_source};
 use afterimage_testkit::build_core::{CoreBuilder, Machine, SampleAddresses, Segment, Thread, sample_core};

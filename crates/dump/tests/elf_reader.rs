@@ -1,5 +1,7 @@
 //! The ELF core reader against cores that are built by an independent hand.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests may fail loudly")]
+
 use afterimage_dump::{
     Absence, Arch, Budget, Dump, DumpType, Endian, Error, ExceptionKind, Memory, MemoryExt, Virt, open_source,
 };

@@ -1,5 +1,7 @@
 //! Every real ELF core among the shared samples, against what eu-readelf, lldb's and rizin's own tests, and humility say.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests may fail loudly")]
+
 use afterimage_dump::{Budget, Dump, ExceptionKind, Os, Virt, open};
 use std::path::{Path, PathBuf};
 

@@ -20,6 +20,9 @@ const EM_MIPS: u16 = 8;
 /// `e_flags` of MIPS code of the n32 ABI: 64-bit registers in a 32-bit file.
 const EF_MIPS_ABI2: u32 = 0x20;
 
+/// Bytes of tables that a segment costs in the end: itself, its region, and up to two pieces of memory.
+const COST: u64 = (size_of::<Segment>() + size_of::<crate::Region>() + 2 * size_of::<crate::Segment>()) as u64;
+
 /// What the ELF header says, as far as a core needs it.
 #[derive(Clone, Debug)]
 pub(super) struct Header {
@@ -262,7 +265,7 @@ impl Header {
                         end = end.min(segment.offset);
                     }
                 }
-                if budget.take(size_of::<Segment>() as u64).is_err() {
+                if budget.take(COST).is_err() {
                     issues.push(Issue::loss(format!("only the first {number} of {count} segments fit the budget")));
                     return Ok(());
                 }

@@ -12,8 +12,10 @@ use crate::{Arch, Issue, Os};
 const NT_PRSTATUS: u32 = 1;
 const NT_PRPSINFO: u32 = 3;
 const NT_AUXV: u32 = 6;
-const NT_FILE: u32 = 0x4649_4c45;
-const NT_SIGINFO: u32 = 0x5349_4749;
+/// The list of mapped files.
+pub(super) const NT_FILE: u32 = 0x4649_4c45;
+/// The signal's details.
+pub(super) const NT_SIGINFO: u32 = 0x5349_4749;
 const NT_386_TLS: u32 = 0x200;
 const NT_X86_XSAVE_LAYOUT: u32 = 0x205;
 const NT_ARM_TLS: u32 = 0x401;

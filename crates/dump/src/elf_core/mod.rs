@@ -139,6 +139,14 @@ fn assemble(mut reading: Reading<'_>, source: SharedSource, segments: &[Segment]
         issues.push(Issue::remark(format!("{tags} segments of memory tags (MTE) are not read")));
     }
     let writer = judge::writer(&reading, segments);
+    let has = |kind| reading.notes.iter().any(|note| note.owner == "CORE" && note.kind == kind);
+    if writer == Some("kernel") && has(linux::NT_SIGINFO) && !has(linux::NT_FILE) && promised <= source.len() {
+        // Folklore: both came with Linux 3.7 and 3.10, so one without the other means that the list grew over its limit.
+        issues.push(Issue::remark(
+            "the list of mapped files is missing: the kernel leaves it out when it grows over a limit \
+             (kernel.core_file_note_size_limit, 4 MiB)",
+        ));
+    }
     let exception = judge::exception(&reading, writer);
     finish_threads(&mut reading, writer);
     let modules = modules(&mut reading);

@@ -199,7 +199,9 @@ impl<'a> Reading<'a> {
 
     /// Adds a mapping of a file.
     pub(super) fn add_mapping(&mut self, start: u64, end: u64, offset: u64, path: &[u8]) -> bool {
-        if !self.room("file mappings", self.mappings.len(), size_of::<Mapping>() + path.len() + 16) {
+        // The region that it is seen in repeats the path.
+        let bytes = size_of::<Mapping>() + size_of::<crate::Region>() + 2 * (path.len() + 16);
+        if !self.room("file mappings", self.mappings.len(), bytes) {
             return false;
         }
         let path = String::from_utf8_lossy(path).into_owned();
