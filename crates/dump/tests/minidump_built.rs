@@ -152,7 +152,7 @@ fn linux_streams() {
         .linux_file(LinuxFile::Maps, maps)
         .linux_file(LinuxFile::Status, "Name:\ta b\nTgid:\t70\nPid:\t77\nPPid:\t1\nUid:\t1000\t0\t0\t0\nGid:\t100\t0\n")
         .linux_file(LinuxFile::CmdLine, "/bin/a b\0--flag\0")
-        .linux_file(LinuxFile::Environ, "HOME=/root\0X=a=b\0EMPTY=\0")
+        .linux_file(LinuxFile::Environ, "HOME=/home/u\0X=a=b\0EMPTY=\0")
         .linux_file(LinuxFile::LsbRelease, "DISTRIB_ID=Debian\n")
         .linux_file(LinuxFile::CpuInfo, "processor\t: 0\n")
         .linux_auxv(&[(6, 4096), (9, 0x40_0123)])
@@ -174,7 +174,7 @@ fn linux_streams() {
     assert_eq!((process.name.as_deref(), process.command_line.as_deref()), (Some("a b"), Some("/bin/a b --flag")));
     assert_eq!(process.executable.as_deref(), Some("/bin/a b"));
     let environment: Vec<_> = process.environment.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-    assert_eq!(environment, [("HOME", "/root"), ("X", "a=b"), ("EMPTY", "")]);
+    assert_eq!(environment, [("HOME", "/home/u"), ("X", "a=b"), ("EMPTY", "")]);
     assert_eq!(dump.auxv, [(6, 4096), (9, 0x40_0123)]);
     assert_eq!(dump.mappings.len(), 1);
     assert_eq!(dump.regions[1].path.as_deref(), Some("[stack]"));
