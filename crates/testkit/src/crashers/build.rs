@@ -19,6 +19,8 @@ use super::error::{CrasherError, Result};
 use super::model::{Compiler, Crasher};
 use super::steps;
 
+/// Counts the changes of this file and of `steps` that change what is built from the same sources and options.
+const RECIPE: u32 = 1;
 /// How many compilers [`build_all`] runs at once.
 const JOBS: usize = 2;
 
@@ -55,6 +57,7 @@ pub fn default_dir() -> PathBuf {
 /// If a tool is missing or fails, or a file cannot be written.
 pub fn build(crasher: &Crasher, out_dir: &Path) -> Result<BuiltCrasher> {
     let mut key = DefaultHasher::new();
+    RECIPE.hash(&mut key);
     (crasher.compiler, crasher.flags, crasher.libraries, crasher.steps).hash(&mut key);
     crasher.folder().hash(&mut key);
     compiler_version(crasher.compiler, crasher.name)?.hash(&mut key);
@@ -136,7 +139,16 @@ fn compile(crasher: &Crasher, dir: &Path) -> Result<()> {
         run_tool(crasher.name, &mut command)?;
     }
     let mut command = compiler(crasher);
-    command.arg("-o").arg(dir.join(crasher.name)).arg(crasher.source);
+    command.arg("-o").arg(dir.join(crasher.name));
+    if crasher.flags.contains(&"-gsplit-dwarf") {
+        // When it compiles and links at once, clang 14 leaves the .dwo file in the current folder.
+        let object = dir.join(crasher.name).with_extension("o");
+        let mut compile = compiler(crasher);
+        run_tool(crasher.name, compile.arg("-c").arg("-o").arg(&object).arg(crasher.source))?;
+        command.arg(object);
+    } else {
+        command.arg(crasher.source);
+    }
     if !crasher.libraries.is_empty() {
         command.arg(r"-Wl,-rpath,$ORIGIN").arg("-L").arg(dir);
         for library in crasher.libraries.iter().filter(|library| library.linked) {

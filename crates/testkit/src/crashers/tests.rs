@@ -121,6 +121,15 @@ fn a_thousand_threads_are_not_needed_to_test_many() {
     check_death(&built.crasher, &kernel_core(&built, work.path()).unwrap());
 }
 
+#[test]
+fn a_small_big_program_dies_as_the_big_one() {
+    let work = tempfile::tempdir().unwrap();
+    let built = big_rust(&default_dir(), 4).unwrap();
+    check_death(&built.crasher, &kernel_core(&built, work.path()).unwrap());
+    let size = built.program.metadata().unwrap().len();
+    assert!(size > 4_000_000, "only {size} bytes");
+}
+
 fn check_death(crasher: &Crasher, death: &Death) {
     let name = crasher.name;
     match crasher.dies {
