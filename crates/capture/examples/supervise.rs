@@ -26,7 +26,11 @@ fn main() {
         match &death.dump {
             Ok(dump) => {
                 let path = dump.path.display();
-                eprintln!("dump={path} threads={} took={:?} soft={:?}", dump.threads, dump.took, dump.soft_errors);
+                let peak = peak_kib();
+                eprintln!(
+                    "dump={path} threads={} took={:?} peak={peak} soft={:?}",
+                    dump.threads, dump.took, dump.soft_errors
+                );
             }
             Err(error) => eprintln!("error={error}"),
         }
@@ -38,4 +42,11 @@ fn main() {
             error.status()
         }
     });
+}
+
+/// Most memory that this process has had, in KiB.
+fn peak_kib() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.unwrap_or_default().trim().trim_end_matches(" kB").to_owned()
 }

@@ -93,7 +93,7 @@ impl Machine {
     }
 
     /// What /proc tells of a thread that waits in the kernel and could not be stopped, as far as it goes.
-    pub(crate) fn from_system_call(&self, text: &str) -> Option<Vec<u8>> {
+    pub(crate) fn registers_of_waiter(&self, text: &str) -> Option<Vec<u8>> {
         let number = |word: &str| match word.strip_prefix("0x") {
             Some(hex) => u64::from_str_radix(hex, 16).ok(),
             None => word.parse::<i64>().ok().map(|value| value as u64),
@@ -133,10 +133,10 @@ mod tests {
     fn waiting_thread() {
         let machine = &MACHINES[0];
         let text = "58 0x1 0x2 0x3 0x4 0x5 0x6 0x7ffd00000010 0x7f0000000020\n";
-        let registers = machine.from_system_call(text).unwrap();
+        let registers = machine.registers_of_waiter(text).unwrap();
         let values: Vec<u64> = machine.values(&registers).collect();
         assert_eq!((values[15], values[14], values[8]), (58, 1, 6));
         assert_eq!((machine.sp(&registers), values[16]), (Some(0x7ffd_0000_0010), 0x7f00_0000_0020));
-        assert_eq!(machine.from_system_call("running\n"), None);
+        assert_eq!(machine.registers_of_waiter("running\n"), None);
     }
 }

@@ -141,7 +141,7 @@ fn other_registers(pid: Tid, other: &ThreadRef, machine: &Machine) -> std::io::R
         return regs::integer(other.tid);
     }
     let text = std::fs::read_to_string(format!("/proc/{pid}/task/{}/syscall", other.tid))?;
-    machine.from_system_call(&text).ok_or_else(|| std::io::Error::other("it is running"))
+    machine.registers_of_waiter(&text).ok_or_else(|| std::io::Error::other("it is running"))
 }
 
 fn thread(pid: Tid, tid: Tid, registers: Vec<u8>, machine: &Machine, stopped: bool) -> Thread {
