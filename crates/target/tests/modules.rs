@@ -11,7 +11,7 @@
 mod common;
 
 use afterimage_dump::{CodeAddr, Memory, Virt};
-use afterimage_target::{FileMatch, ModuleKind, Target};
+use afterimage_target::{FileMatch, ModuleKind, Options, Target};
 use common::{Crash, have, hex, run, sh, target};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -243,4 +243,29 @@ fn a_complete_core_needs_no_files() {
     let library = target.modules().iter().find(|module| module.name() == "libcrash.so").unwrap();
     assert_eq!(library.file(), FileMatch::InDump);
     assert_eq!(crash_symbol(&target).1, "crash_here");
+}
+
+#[test]
+fn qemu_user_leaves_out_all_headers() {
+    if !have(&["aarch64-linux-gnu-gcc", "qemu-aarch64"]) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("both.c"), format!("{}{}", common::LIBRARY, common::PROGRAM)).unwrap();
+    sh(folder.path(), "aarch64-linux-gnu-gcc -g -O1 -o prog both.c");
+    let command = "ulimit -c unlimited; qemu-aarch64 -L /usr/aarch64-linux-gnu ./prog; rm -f core core.*; ls -d qemu_*";
+    let output = Command::new("sh").args(["-c", command]).current_dir(folder.path()).output().unwrap();
+    let name = String::from_utf8(output.stdout).unwrap();
+    let core = folder.path().join(name.trim());
+    let sysroot = Some("/usr/aarch64-linux-gnu".into());
+    let target = common::target_with(&core, Options { sysroot, ..common::options(&core) });
+    // There is no list of mapped files either: all of this comes from the program's file and the loader's list.
+    let kind = |wanted| target.modules().iter().find(|module| module.kind == wanted).map(|module| module.name());
+    assert_eq!(kind(ModuleKind::Program), Some("prog"), "{:?}", target.modules());
+    assert_eq!(kind(ModuleKind::Loader), Some("ld-linux-aarch64.so.1"), "{:?}", target.modules());
+    assert_eq!(kind(ModuleKind::Library), Some("libc.so.6"), "{:?}", target.modules());
+    assert!(target.modules().iter().all(|module| module.file().path().is_some()), "{:?}", target.issues());
+    assert_eq!(crash_symbol(&target).1, "inner");
+    let pc = target.dump().crashed_thread().unwrap().registers.pc().unwrap();
+    assert_eq!(target.memory().read_at(pc, &mut [0; 4]), Ok(4));
 }

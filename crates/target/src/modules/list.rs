@@ -123,7 +123,12 @@ fn from_elf_core(finder: &Arc<Finder>) -> Vec<Module> {
     };
     issues.into_iter().for_each(|issue| finder.remark(issue));
     let index = links::Index::new(&drafts);
-    for link in links {
+    let loader = interpreter(dump, &drafts);
+    for mut link in links {
+        // The loader takes its own name from the program's PT_INTERP, a page that qemu-user leaves out of its cores.
+        if link.name.is_empty() && Some(link.address) == dump.auxv_value(AT_BASE) {
+            link.name = loader.clone().unwrap_or_default();
+        }
         links::join(finder, &mut drafts, &index, link);
     }
     drafts.retain(|draft| draft.sure || draft.code);
@@ -364,14 +369,21 @@ fn any_program(dump: &Dump, drafts: &[Draft], issues: &mut Vec<Issue>) -> Vec<Li
     lists.take(1).next().unwrap_or_default()
 }
 
+/// The loader that the program asks for.
+fn interpreter(dump: &Dump, drafts: &[Draft]) -> Option<String> {
+    let program = drafts.iter().find(|draft| draft.kind == Some(ModuleKind::Program))?;
+    let of_memory = || {
+        let vaddr = program.headers.as_ref()?.program(PT_INTERP)?.vaddr;
+        let path = dump.memory.read_cstr(Virt(program.bias?.wrapping_add(vaddr)), 4096).ok()?;
+        String::from_utf8(path).ok().filter(|path| !path.is_empty())
+    };
+    let of_file = || program.hit.as_ref()?.file.as_ref()?.object.interpreter();
+    of_memory().or_else(of_file)
+}
+
 /// Gives a name and a kind to what still has none.
 fn name_the_rest(dump: &Dump, drafts: &mut [Draft]) {
-    let interpreter = drafts.iter().find_map(|draft| {
-        let (headers, bias) = (draft.headers.as_ref()?, draft.bias?);
-        let program = headers.program(PT_INTERP).filter(|_| draft.kind == Some(ModuleKind::Program))?;
-        let path = dump.memory.read_cstr(Virt(bias.wrapping_add(program.vaddr)), 4096).ok()?;
-        String::from_utf8(path).ok()
-    });
+    let interpreter = interpreter(dump, drafts);
     for draft in drafts {
         if draft.path.is_empty() {
             let of_itself = || linkmap::soname(dump, draft.headers.as_ref()?, draft.bias?);
