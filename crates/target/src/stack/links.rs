@@ -7,7 +7,6 @@
 
 use super::abi::Link;
 use super::rules::{Answer, Found, Here, Refusal, Rules, no};
-use super::signal;
 use super::world::Code;
 use crate::stack::Trust;
 use afterimage_dump::Registers;
@@ -79,17 +78,13 @@ impl Rules<'_> {
             // An empty record ends a chain. Where the chain is only guessed at, zeros may be just zeros.
             return Err(if here.trust == Trust::FramePointer { Refusal::Outermost } else { Refusal::Empty });
         }
-        let trampoline = || {
-            let at = self.landing(raw);
-            signal::recognise(self.arch, &self.memory, at, new_sp).map(|_| at)
-        };
         let generated = || match link {
             Link::Record { fp, ra, .. } if here.trust != Trust::Scan => {
                 self.through_generated_code(raw, registers.fp()?.0, fp, ra)
             }
             _ => None,
         };
-        let pc = (self.returns_to(raw)).or_else(|refusal| trampoline().or_else(generated).ok_or(refusal))?;
+        let pc = self.returns_to(raw).or_else(|refusal| generated().ok_or(refusal))?;
         let mut caller = self.caller(registers, pc, Some(new_sp), Trust::FramePointer);
         caller.exact = exact;
         Ok(Found { here: caller, cfa: exact.then_some(new_sp), trampoline: false })

@@ -1,4 +1,15 @@
 //! Stacks: from a thread's registers to its frames, each with how it was found and why the better rule failed.
+//!
+//! *What it is not*: it names no functions ([`Target::locate`] does), and it says nothing of why a program died.
+//!
+//! *Example*: `target.stack(0).frames` of a call through a null pointer begins with address 0 (`context`), then the
+//! caller with all its registers (`call_site`), then frames by unwind tables (`cfi`).
+//!
+//! Rules in order of trust: saved signal context and call-frame information (`rules`), the call that has just happened,
+//! the function's own instructions (`code`, `x86`, `arm64`), frame links (`links`), the scan (`scan`). `walk` puts them
+//! together. To add a processor, add a table in `abi` and its calls in `callsite`.
+//!
+//! *Trap*: registers of a frame are those *in that frame*: what its callee may have changed is unknown there, not zero.
 
 mod abi;
 mod arm64;

@@ -123,9 +123,16 @@ impl<'a> Rules<'a> {
     /// Where a raw return address leads, if it is code behind a call.
     pub(super) fn returns_to(&self, raw: u64) -> Result<u64, Refusal> {
         let at = self.landing(raw);
-        // The first byte of a mapping has no call before it.
-        if self.world.code(at) == Code::No || self.world.code(at.wrapping_sub(1)) == Code::No {
+        if self.world.code(at) == Code::No {
             return Err(no(format!("{at:#x} is not code")));
+        }
+        // A signal handler returns to where nobody has called.
+        if self.is_trampoline(at) {
+            return Ok(at);
+        }
+        // The first byte of a mapping has no call before it.
+        if self.world.code(at.wrapping_sub(1)) == Code::No {
+            return Err(no(format!("{at:#x} begins a mapping, so no call stands before it")));
         }
         if self.world.code(at) == Code::Unknown && !self.world.in_module(at) {
             return Err(no(format!("{at:#x} lies in no module")));
@@ -134,6 +141,11 @@ impl<'a> Rules<'a> {
             return Err(no(format!("no call stands before {at:#x}")));
         }
         Ok(at)
+    }
+
+    /// Whether `at` is where signal handlers return to.
+    pub(super) fn is_trampoline(&self, at: u64) -> bool {
+        signal::known(self.arch, self.memory.endian()) && signal::recognise(self.arch, &self.memory, at, 0).is_some()
     }
 
     pub(super) fn function(&self, at: u64) -> Option<Known> {

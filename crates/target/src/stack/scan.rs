@@ -90,7 +90,7 @@ impl Rules<'_> {
     /// Whether the frame behind a candidate's is where a call returns to.
     fn leads_on(&self, next: &Found) -> bool {
         let at = next.here.address.address().0;
-        next.trampoline || (self.world.code(at) != Code::No && self.call_before(at).possible())
+        next.trampoline || self.returns_to(at).is_ok()
     }
 
     fn grade(&self, raw: u64, function: Option<&Known>) -> Option<Grade> {
@@ -116,7 +116,8 @@ impl Rules<'_> {
                 Grade::Unseen
             }
             (Call::Unknown, _) => return None,
-            (Call::No, _) => return None,
+            // What is left is the code that signal handlers return to.
+            (Call::No, _) => Grade::MayCallUs,
         })
     }
 

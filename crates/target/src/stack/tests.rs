@@ -197,10 +197,14 @@ fn frame_pointers_lead_to_the_outermost() {
 }
 
 #[test]
-fn a_zero_return_address_is_the_end() {
-    let world = Fake::x86_64(&[], &[0, 0]);
+fn zeros_end_a_chain_of_frame_pointers_but_not_a_guess() {
+    let world = Fake::x86_64(&[(0x40_1ffe, CALL_RAX)], &[STACK + 0x10, 0x40_2000, 0, 0]);
     let found = world.walk(&[("rip", 0x40_1000), ("rsp", STACK), ("rbp", STACK)]);
-    assert_eq!(found.end, StackEnd::Outermost);
+    assert_eq!((found.frames.len(), found.end), (2, StackEnd::Outermost));
+    // The innermost frame's register may be any number.
+    let found = world.walk(&[("rip", 0x40_1000), ("rsp", STACK + 0x10), ("rbp", STACK + 0x10)]);
+    let StackEnd::Lost(why) = found.end else { panic!("{:?}", found.end) };
+    assert!(why.contains("leads to zeros"), "{why}");
 }
 
 #[test]

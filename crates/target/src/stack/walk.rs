@@ -235,7 +235,7 @@ impl Walk<'_> {
 
     fn returns(&self, found: &Found) -> bool {
         let at = found.here.address.address().0;
-        found.trampoline || (self.rules.world.code(at) != Code::No && self.rules.call_before(at).possible())
+        found.trampoline || self.rules.returns_to(at).is_ok()
     }
 
     /// Whether the frame is a program's or thread's beginning, by the entry point or by name.
