@@ -321,7 +321,8 @@ impl Elf {
     fn with_symbol(&self, mut found: Vec<Found>) -> Vec<Found> {
         if let Some(last) = found.last_mut().filter(|last| last.pieced || last.raw.is_none())
             && let Some((start, _)) = last.range
-            && let Some(symbol) = self.symbol(start).filter(|symbol| symbol.exact && symbol.start == start)
+            && let Some(symbol) =
+                self.symbol(start).filter(|symbol| symbol.exact && symbol.start == start && !symbol.raw.contains('.'))
         {
             last.raw = Some(symbol.raw);
         }

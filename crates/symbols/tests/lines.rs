@@ -7,6 +7,18 @@ use common::*;
 use std::path::Path;
 use std::process::Command;
 
+/// The name as it is compared. Rust's closures have no number in the linker's name (`{{closure}}`) and one in the source
+/// name (`{closure#0}`), which gdb shows, and so do we: of them only the function around them is compared.
+fn plain(name: &str) -> String {
+    match name.find("::{{closure}}").or_else(|| name.find("::{closure#")) {
+        Some(at) => {
+            let around = short_name(&name[..at]);
+            format!("{}::closure", around.rsplit("::").next().unwrap())
+        }
+        None => short_name(name),
+    }
+}
+
 /// Compares every address with what the tools say of `truth` (the same program, if that has its DWARF inside).
 ///
 /// The tools differ among each other (binutils shows the cold part of a function as a function inlined into it, elfutils
@@ -44,7 +56,7 @@ fn compare_with(truth: &Path, path: &Path, addresses: &[u64]) {
         let equal = said.iter().any(|answer| answer.len() == mine.len())
             && mine.iter().enumerate().all(|(depth, (name, path, line))| {
                 let others = || said.iter().filter(|answer| answer.len() == mine.len()).map(|answer| &answer[depth]);
-                others().any(|other| short_name(&other.0) == short_name(name))
+                others().any(|other| plain(&other.0) == plain(name))
                     && others().any(|other| tidy(&other.1) == tidy(path) && other.2 == *line)
             });
         if !equal {
@@ -90,12 +102,21 @@ fn clang_without_address_tables() {
 
 #[test]
 fn compressed_sections() {
+    if !have("g++") || !have("addr2line") {
+        return;
+    }
+    let whole = tempfile::tempdir().unwrap();
+    let truth = compile(whole.path(), "g++", "shapes.cc", &["-g", "-O2"]);
     for flag in ["-gz=zlib", "-gz=zlib-gnu", "-Wl,--compress-debug-sections=zstd"] {
         if flag.ends_with("zstd") && !run(Command::new("ld").arg("--help")).contains("zstd") {
             println!("skipped: this ld does not write zstd");
             continue;
         }
-        check("g++", "shapes.cc", &["-g", "-O2", flag]);
+        let folder = tempfile::tempdir().unwrap();
+        let path = compile(folder.path(), "g++", "shapes.cc", &["-g", "-O2", flag]);
+        let packed = |path: &Path| run(Command::new("readelf").args(["-S", "-W"]).arg(path));
+        assert!(packed(&path).contains(".zdebug_info") || packed(&path).contains(" C "), "{flag} packs");
+        compare_with(&truth, &path, &addresses(&path, 3));
     }
 }
 
@@ -140,15 +161,19 @@ fn split_dwarf_in_objects_and_in_a_package() {
             compare_with(&truth, &path, &at);
             assert!(module(&path).sources().contains(&"dwarf"));
 
-            let packer = if version == "-gdwarf-5" { "llvm-dwp" } else { "dwp" };
+            // llvm-dwp 14 never ends on gcc's version 5, and binutils' dwp only knows version 4.
+            let packer = match (compiler, version) {
+                ("clang++", _) => "llvm-dwp",
+                (_, "-gdwarf-4") => "dwp",
+                _ => continue,
+            };
             if !have(packer) {
                 continue;
             }
             let packed =
                 Command::new(packer).current_dir(folder.path()).args(["-e", "program", "-o", "program.dwp"]).output();
             if !packed.is_ok_and(|output| output.status.success()) {
-                println!("{packer} does not pack {compiler} {version}");
-                continue;
+                panic!("{packer} does not pack {compiler} {version}");
             }
             std::fs::remove_file(folder.path().join("program.dwo")).unwrap();
             compare_with(&truth, &path, &at);

@@ -50,7 +50,9 @@ fn number(name: &str, aarch64: bool) -> u16 {
 
 /// Checks every row of every entry; gives how many.
 fn compare(path: &Path, module: &ModuleSymbols, section: &str, source: CfiSource, aarch64: bool) -> usize {
-    let text = run(Command::new("readelf").arg("--debug-dump=frames-interp").arg(path));
+    // It complains of debug files, whose program headers point at nothing, and prints the tables all the same.
+    let output = Command::new("readelf").arg("--debug-dump=frames-interp").arg(path).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let mut wanted = false;
     let mut columns: Vec<String> = Vec::new();
     let mut in_fde = false;
@@ -62,7 +64,7 @@ fn compare(path: &Path, module: &ModuleSymbols, section: &str, source: CfiSource
             in_fde = line.contains(" FDE ");
         } else if line.trim_start().starts_with("LOC") {
             columns = line.split_whitespace().skip(2).map(str::to_owned).collect();
-        } else if wanted && in_fde && line.len() > 16 && line.starts_with('0') {
+        } else if wanted && in_fde && line.len() > 16 && line.starts_with('0') && !line.contains("ZERO") {
             let fields: Vec<&str> = line.split_whitespace().collect();
             let at = u64::from_str_radix(fields[0], 16).unwrap();
             let step = module.unwind(at, &Foretold).unwrap_or_else(|error| panic!("{at:#x}: {error}: {line}"));
