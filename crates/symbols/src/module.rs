@@ -133,7 +133,7 @@ impl ModuleSymbols {
             Source::Breakpad(_) => return vec!["breakpad"],
             Source::Elf(elf) => elf,
         };
-        let any = |test: &dyn Fn(&ElfObject) -> bool| elf.objects().any(|object| test(object));
+        let any = |test: &dyn Fn(&ElfObject) -> bool| elf.objects().any(test);
         let mut out = Vec::new();
         let mut add = |there: bool, name| {
             if there {

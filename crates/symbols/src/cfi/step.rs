@@ -87,7 +87,7 @@ impl Context<'_> {
                 }
             };
         }
-        match evaluation.as_result().last().map(|piece| piece.location.clone()) {
+        match evaluation.as_result().last().map(|piece| piece.location) {
             Some(Location::Address { address }) => Ok(self.fit(address)),
             Some(Location::Value { value }) => value.to_u64(u64::MAX).map_err(broken),
             Some(Location::Register { register }) => self.register(register),

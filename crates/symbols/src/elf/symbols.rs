@@ -113,7 +113,8 @@ impl SymbolTable {
         let entries = self.bytes(object).chunks_exact(entry).enumerate();
         entries.filter_map(move |(index, bytes)| {
             let kind = bytes.get(info_at)? & 15;
-            if !matches!(kind, STT_FUNC | STT_GNU_IFUNC | STT_NOTYPE) && !(thumb && kind == STT_ARM_TFUNC) {
+            let code = matches!(kind, STT_FUNC | STT_GNU_IFUNC | STT_NOTYPE) || (thumb && kind == STT_ARM_TFUNC);
+            if !code {
                 return None;
             }
             let mut symbol = Self::read(object, bytes, index as u32)?;
