@@ -1,5 +1,7 @@
 //! Functions, inlined calls and lines, compared with what addr2line says of the same programs.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 mod common;
 
 use afterimage_symbols::short_name;

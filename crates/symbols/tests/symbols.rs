@@ -1,5 +1,7 @@
 //! Symbol tables, PLT stubs, Breakpad files, and files made to do harm.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 mod common;
 
 use afterimage_symbols::{

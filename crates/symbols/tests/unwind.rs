@@ -1,5 +1,7 @@
 //! Call-frame information, row by row, compared with what readelf prints of the same tables.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 mod common;
 
 use afterimage_symbols::{CfiMiss, CfiSource, ElfObject, Machine, ModuleSymbols, NoFiles};

@@ -11,8 +11,8 @@
 //! Like both, a symbol with a size names nothing behind its end, and one without a size (a label in assembly) names
 //! everything up to the next symbol of its section.
 //!
-//! Trap: a table of a million symbols costs 5 ms to look through once and 60 ms to sort. The first few lookups are
-//! therefore linear; the sorted index is made when it has begun to pay.
+//! Trap: looking through a large table once costs a third of sorting it (measured on 165 000 symbols: 7 ms and 19 ms
+//! unoptimized), and a sorted one answers in microseconds. So the first two lookups are linear, the third sorts.
 
 use super::*;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -61,7 +61,7 @@ struct Symbol {
 }
 
 /// Lookups that are answered by looking through the table, before it is sorted.
-const LINEAR_LOOKUPS: u32 = 6;
+const LINEAR_LOOKUPS: u32 = 2;
 /// Tables smaller than this are sorted at once.
 const SMALL_TABLE: u64 = 20_000;
 

@@ -1,5 +1,5 @@
 //! Programs built in the test, and other people's tools asked about them.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use afterimage_symbols::{Blob, ElfObject, Files, ModuleSymbols};
 use std::path::{Path, PathBuf};
