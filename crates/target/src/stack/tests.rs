@@ -9,6 +9,7 @@ use afterimage_dump::{Absence, Arch, CodeAddr, Endian, Extent, Fault, Memory, Os
 use afterimage_symbols::{CfiSource, Machine, Step};
 use std::time::{Duration, Instant};
 
+mod hostile;
 mod machines;
 mod signals;
 
