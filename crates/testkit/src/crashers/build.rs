@@ -126,7 +126,11 @@ pub(super) fn cached(out_dir: &Path, name: &str, key: u64, fill: impl FnOnce(&Pa
         fs::remove_dir_all(&dir).map_err(|error| CrasherError::io("clear", &dir, error))?;
     }
     fs::create_dir(&dir).map_err(|error| CrasherError::io("create", &dir, error))?;
-    fill(&dir)?;
+    if let Err(error) = fill(&dir) {
+        // A half-built large program would lie there with a gigabyte of libraries.
+        let _ = fs::remove_dir_all(&dir);
+        return Err(error);
+    }
     fs::write(&complete, "").map_err(|error| CrasherError::io("write", &complete, error))?;
     Ok(dir)
 }
