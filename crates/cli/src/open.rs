@@ -2,21 +2,41 @@
 
 use crate::args::Common;
 use crate::failure::Failure;
-use afterimage_dump::{Budget, Dump};
+use crate::output::progress::{Progress, waiting};
+use afterimage_dump::{Budget, Dump, ProgressHook};
 use afterimage_target::{Options, Target};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-/// Opens a dump.
+/// Opens a dump; unpacking a large one shows how far it is.
 pub fn dump(path: &Path, common: &Common) -> Result<Dump, Failure> {
-    let _ = common;
-    afterimage_dump::open(path, &Budget::default()).map_err(|error| Failure::open(&error))
+    let progress = Arc::new(Progress::new("unpacking", common.quiet));
+    let mut budget = Budget::default();
+    budget.progress = Some(ProgressHook::new({
+        let progress = progress.clone();
+        move |done, total| progress.bytes(done, total)
+    }));
+    afterimage_dump::open(path, &budget).map_err(|error| Failure::open(&error))
 }
 
 /// Opens a dump and gets ready to answer questions about it.
 pub fn target(path: &Path, common: &Common) -> Result<Target, Failure> {
     let dump = dump(path, common)?;
     Ok(Target::new(dump, options(path, common), Budget::default()))
+}
+
+/// Asks debuginfod, if there is a server to ask, for what the stacks of all threads lack.
+pub fn fetch_debug_info(target: &Target, common: &Common) {
+    if target.options().debuginfod_urls.is_empty() {
+        return;
+    }
+    let spinner = waiting("asking debuginfod for debug information", common.quiet);
+    let threads: Vec<usize> = (0..target.dump().threads.len()).collect();
+    target.fetch_debug_info(&threads);
+    if let Some(spinner) = spinner {
+        spinner.finish_and_clear();
+    }
 }
 
 /// Where to look for files, by the flags and the environment.

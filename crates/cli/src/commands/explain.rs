@@ -8,6 +8,7 @@ use std::path::Path;
 
 pub fn explain(path: &Path, common: &Common) -> Result<u8, Failure> {
     let target = open::target(path, common)?;
+    open::fetch_debug_info(&target, common);
     let mut out = output::stdout();
     if common.json {
         report::json::write(&target, &mut *out)?;

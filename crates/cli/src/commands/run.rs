@@ -48,6 +48,7 @@ fn tell(death: &Death, common: &Common) {
 
 fn explain(captured: &Captured, common: &Common, err: &mut dyn Write) -> Result<(), Failure> {
     let target = open::target(&captured.path, common)?;
+    open::fetch_debug_info(&target, common);
     if common.json {
         report::json::write(&target, err)?;
     } else {

@@ -6,6 +6,9 @@ use crate::{open, output};
 use afterimage_tables::{Params, TABLES, TableError, find};
 use afterimage_target::Target;
 
+/// Tables that name functions.
+const SYMBOLIZED: &[&str] = &["exception", "findings", "threads", "thread_groups", "frames"];
+
 pub fn show(arguments: &Show, common: &Common) -> Result<u8, Failure> {
     known(&arguments.table)?;
     let mut params = Params::default();
@@ -17,6 +20,9 @@ pub fn show(arguments: &Show, common: &Common) -> Result<u8, Failure> {
         params.0.insert(name.to_owned(), value.to_owned());
     }
     let target = open::target(&arguments.dump, common)?;
+    if SYMBOLIZED.contains(&known(&arguments.table)?.name) {
+        open::fetch_debug_info(&target, common);
+    }
     print_table(&target, &arguments.table, &params, common)?;
     Ok(0)
 }

@@ -2,6 +2,7 @@
 
 mod csv;
 mod json;
+pub mod progress;
 mod stream;
 pub mod style;
 mod text;
