@@ -104,8 +104,10 @@ pub fn short_name(name: &str) -> String {
                 rest = after;
                 continue;
             }
-            // Rust: "<T as Trait>::method" begins with what is no argument.
-            if next == '<' && (out.is_empty() || out.ends_with("::")) && rust_path(rest) {
+            // Rust: "<T as Trait>::method" and "mod::<impl Trait for T>::method" are paths; "f::<T>::{closure#0}" has
+            // arguments there.
+            let path = out.is_empty() || (out.ends_with("::") && rest.starts_with("<impl "));
+            if next == '<' && path && rust_path(rest) {
                 let (inner, after) = angle(rest);
                 let kept = inner.split(" as ").next().unwrap_or(inner);
                 out.push_str(&short_name(kept));

@@ -351,7 +351,7 @@ impl Elf {
     }
 }
 
-/// `_ZN1a1bEv@plt` as `a::b()@plt`: [`demangle`] would take the ending for a symbol version.
+/// `_ZN1a1bEv@plt` as `a::b()@plt`: `demangle` would take the ending for a symbol version.
 fn demangle_stub(raw: &str) -> String {
     let name = raw.strip_suffix("@plt").unwrap_or(raw);
     format!("{}@plt", demangle(name))

@@ -12,13 +12,16 @@ use std::process::Command;
 /// The name as it is compared. Rust's closures have no number in the linker's name (`{{closure}}`) and one in the source
 /// name (`{closure#0}`), which gdb shows, and so do we: of them only the function around them is compared.
 fn plain(name: &str) -> String {
-    match name.find("::{{closure}}").or_else(|| name.find("::{closure#")) {
-        Some(at) => {
-            let around = short_name(&name[..at]);
-            format!("{}::closure", around.rsplit("::").next().unwrap())
-        }
-        None => short_name(name),
+    let short = short_name(name);
+    let mut parts: Vec<&str> = short.split("::").collect();
+    let closure = |part: &&str| part.starts_with("{{closure") || part.starts_with("{closure#");
+    if !parts.last().is_some_and(closure) {
+        return short;
     }
+    while parts.last().is_some_and(closure) {
+        parts.pop();
+    }
+    format!("{}::closure", parts.last().copied().unwrap_or_default())
 }
 
 /// Compares every address with what the tools say of `truth` (the same program, if that has its DWARF inside).
