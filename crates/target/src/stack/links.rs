@@ -9,7 +9,7 @@ use super::abi::Link;
 use super::rules::{Answer, Found, Here, Refusal, Rules, no};
 use super::world::Code;
 use crate::stack::Trust;
-use afterimage_dump::Registers;
+use afterimage_dump::{Arch, Os, Registers};
 
 impl Rules<'_> {
     /// Frame pointers, back chains and register windows.
@@ -76,7 +76,10 @@ impl Rules<'_> {
         };
         if raw & self.mask == 0 {
             // An empty record ends a chain. Where the chain is only guessed at, zeros may be just zeros.
-            return Err(if here.trust == Trust::FramePointer { Refusal::Outermost } else { Refusal::Empty });
+            // Folklore: on 64-bit Windows compilers let rbp point into the middle of a frame, so nothing is a chain there.
+            let chained =
+                here.trust == Trust::FramePointer && !(self.arch == Arch::X86_64 && self.world.os() == Os::Windows);
+            return Err(if chained { Refusal::Outermost } else { Refusal::Empty });
         }
         let generated = || match link {
             Link::Record { fp, ra, .. } if here.trust != Trust::Scan => {

@@ -23,7 +23,7 @@ impl Chance {
             3 => 0x7fff_ffff_ffff - low % 64,
             4 => 1 << (low % 64),
             5..=7 => CODE + low % 0x1_0000,
-            8..=10 => STACK + (low % 0x2000 & !7),
+            8..=10 => STACK + ((low % 0x2000) & !7),
             _ => low,
         }
     }
@@ -86,20 +86,23 @@ fn every_walk_ends() {
                 code[at] = chance.next() as u8;
             }
             let mut world = Fake::new(arch, endian, &[(CODE, &code)], &stack);
-            if round % 2 == 0 {
+            if round.is_multiple_of(2) {
                 let seed = chance.next();
                 world.rule = Box::new(move |at, cpu| {
-                    let mut chance = Chance(seed ^ at.wrapping_mul(0x9e37_79b9) | 1);
-                    if chance.next() % 4 == 0 {
+                    let mut chance = Chance((seed ^ at.wrapping_mul(0x9e37_79b9)) | 1);
+                    if chance.next().is_multiple_of(4) {
                         return Err("chance".to_owned());
                     }
                     let sp = cpu.registers.sp().map_or(0, |sp| sp.0);
-                    let cfa =
-                        if chance.next() % 2 == 0 { sp.wrapping_add(chance.next() % 64) } else { chance.number() };
+                    let cfa = if chance.next().is_multiple_of(2) {
+                        sp.wrapping_add(chance.next() % 64)
+                    } else {
+                        chance.number()
+                    };
                     let mut step = step(cfa, (0..40).map(|number| (number, Some(chance.number()))).collect());
                     step.return_register = (chance.next() % 40) as u16;
-                    step.signal_frame = chance.next() % 8 == 0;
-                    if chance.next() % 2 == 0 {
+                    step.signal_frame = chance.next().is_multiple_of(8);
+                    if chance.next().is_multiple_of(2) {
                         step.registers.retain(|(number, _)| *number == step.return_register);
                     }
                     Ok(step)
@@ -109,9 +112,9 @@ fn every_walk_ends() {
             for slot in 0..arch.info().registers.len() {
                 registers.set(slot, chance.number());
             }
-            if round % 4 != 0 {
-                registers.set(arch.info().sp, STACK + (chance.next() % 256 & !7));
-                registers.set(arch.info().pc, CODE + (chance.next() % 0x8000 & !7));
+            if !round.is_multiple_of(4) {
+                registers.set(arch.info().sp, STACK + ((chance.next() % 256) & !7));
+                registers.set(arch.info().pc, CODE + ((chance.next() % 0x8000) & !7));
             }
             let stack = walk(&world, registers, 4096);
             assert!(!stack.frames.is_empty() && stack.frames.len() <= 4096);
