@@ -17,12 +17,15 @@ struct Customer {
 
 /// Serves orders until one of them is its death.
 pub fn serve() -> u8 {
-    let worker = std::thread::Builder::new().name("accept".to_owned()).spawn(|| {
+    let (ready, waits) = std::sync::mpsc::channel::<()>();
+    let worker = std::thread::Builder::new().name("accept".to_owned()).spawn(move || {
+        let _ = ready.send(());
         loop {
             std::thread::park();
         }
     });
     black_box(&worker);
+    let _ = waits.recv();
     let customers = [
         Customer { id: 17, orders: 3, name_length: 5, credit: 900 },
         Customer { id: 23, orders: 1, name_length: 8, credit: 120 },
@@ -38,7 +41,8 @@ pub fn serve() -> u8 {
 #[inline(never)]
 fn take_order(customers: &[Customer], id: u64) -> u64 {
     let credit = credit_of(find_customer(customers, id));
-    black_box(credit) + 1
+    let open: u64 = customers.iter().map(|customer| customer.orders + customer.name_length).sum();
+    black_box(credit) + open
 }
 
 /// Gives null for a customer that is not there: the bug that the caller forgets.
@@ -50,9 +54,8 @@ fn find_customer(customers: &[Customer], id: u64) -> *const Customer {
 #[inline(never)]
 fn credit_of(customer: *const Customer) -> u64 {
     let customer = black_box(customer);
-    // SAFETY: there is none, on purpose. The pointer is null for an unknown customer, and the read is what kills this
+    // SAFETY: there is none, on purpose. The pointer is null for an unknown customer, and this read is what kills the
     // process; it is volatile, so the compiler may not reason it away.
-    let (credit, used) =
-        unsafe { ((&raw const (*customer).credit).read_volatile(), (&raw const (*customer).orders).read_volatile()) };
-    black_box(credit - used)
+    let credit = unsafe { (&raw const (*customer).credit).read_volatile() };
+    black_box(credit)
 }

@@ -33,7 +33,9 @@ pub fn write(target: &Target, thread: usize, common: &Common, out: &mut dyn Writ
     let lines = folded(rows.get(..shown_rows).unwrap_or(&rows));
     let shown = if common.verbose { lines.len() } else { SHOWN };
     let name = |row: &FrameRow| match (&row.function, &row.module) {
-        (Ok(function), _) => clean(function),
+        (Ok(function), _) if common.verbose => clean(function),
+        // Without arguments and their types: those are in the tables.
+        (Ok(function), _) => clean(&afterimage_symbols::short_name(function)),
         (Err(_), Ok(module)) => format!("{}+{:#x}", clean(module), row.module_offset.as_ref().map_or(0, |at| at.0)),
         (Err(_), Err(_)) => format!("{:#x}", row.pc.0),
     };
@@ -111,11 +113,9 @@ fn shortened(file: &str) -> String {
 /// How many rows are left without the frames that every program of its language has below its own: at least three must
 /// go, or it is not worth a line.
 fn without_runtime(rows: &[FrameRow]) -> usize {
-    const RUNTIME: [&str; 3] =
-        ["std::sys::backtrace::__rust_begin_short_backtrace", "__libc_start_call_main", "__libc_start_main"];
-    let is_runtime = |row: &FrameRow| {
-        row.function.as_ref().is_ok_and(|name| RUNTIME.iter().any(|runtime| name.starts_with(runtime)))
-    };
+    const RUNTIME: [&str; 3] = ["__rust_begin_short_backtrace", "__libc_start_call_main", "__libc_start_main"];
+    let is_runtime =
+        |row: &FrameRow| row.function.as_ref().is_ok_and(|name| RUNTIME.iter().any(|runtime| name.contains(runtime)));
     let Some(mut first) = rows.iter().position(is_runtime) else { return rows.len() };
     // The calls through `FnOnce` that Rust puts between are runtime, too.
     while first > 0

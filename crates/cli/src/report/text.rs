@@ -97,7 +97,11 @@ fn excerpt(target: &Target, out: &mut dyn Write) -> io::Result<()> {
     }
     heading(out, "The source")?;
     writeln!(out, "  {}", paint(PLACE, &format!("{}:{line}", clean(file))))?;
+    // A long line would wrap and break the picture.
+    let room = terminal_width().unwrap_or(120).saturating_sub(14).max(40);
     for (number, text) in lines {
+        let text =
+            if text.chars().count() > room { text.chars().take(room - 1).chain(['…']).collect() } else { text };
         let mark = if number == line { paint(ERROR, "▶") } else { " ".to_owned() };
         writeln!(out, "  {mark} {} {}", paint(DIM, &format!("{number:>5} │")), clean(&text))?;
     }

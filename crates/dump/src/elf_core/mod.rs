@@ -159,7 +159,7 @@ fn assemble(mut reading: Reading<'_>, source: SharedSource, segments: &[Segment]
         arch: reading.header.arch,
         endian: reading.header.endian,
         pointer_size: reading.header.word(),
-        time: None,
+        time: reading.time,
         writer: writer.map(str::to_owned),
         process: reading.process,
         threads: reading.threads,

@@ -89,6 +89,10 @@ fn fact(reading: &mut Reading<'_>, key: &str, value: &[u8]) {
             let path = String::from_utf8_lossy(value).trim_end_matches(['\0', '\n']).to_owned();
             reading.process.executable = Some(path);
         }
+        "time" => {
+            let text = String::from_utf8_lossy(value);
+            reading.time = text.trim_matches(|c: char| c == '\0' || c.is_whitespace()).parse().ok();
+        }
         _ => {
             let value = String::from_utf8_lossy(value).trim_end_matches(['\0', '\n']).to_owned();
             reading.process.facts.push((key.to_owned(), value));

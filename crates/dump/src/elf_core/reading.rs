@@ -35,6 +35,8 @@ pub(super) struct Reading<'a> {
     pub(super) os_version: Option<String>,
     pub(super) process: Process,
     pub(super) threads: Vec<Thread>,
+    /// When the dump was made, in seconds since 1970; only afterimage's own note says it.
+    pub(super) time: Option<i64>,
     /// User and system time of a thread in microseconds, by thread id: the group leader's are the process's.
     pub(super) times: Vec<(u32, u64, u64)>,
     /// State letter of the group leader.
@@ -65,6 +67,7 @@ impl<'a> Reading<'a> {
             os_version: None,
             process: Process::default(),
             threads: Vec::new(),
+            time: None,
             times: Vec::new(),
             leader_state: None,
             process_signal: None,

@@ -143,7 +143,7 @@ pub(crate) fn finish(scene: &Scene, mut diagnosis: Diagnosis, name: &str, meanin
     let blame = diagnosis.blame_frame.and_then(|index| frames.get(index).map(|frame| (index, frame)));
     let mut place = String::new();
     if let Some((index, frame)) = blame {
-        place = format!(" in {}", scene.place(frame));
+        place = format!(", in {}", scene.place(frame));
         diagnosis.blame_location = scene.own_location(frame);
         let inside = frames.first().filter(|_| index > 0).and_then(|frame| scene.function(frame));
         if let Some(inside) = inside

@@ -6,7 +6,7 @@ use crate::files::debug::{self, DebugOf, Driver};
 use crate::files::{breakpad, image};
 use crate::target::Location;
 use afterimage_dump::{CodeAddr, Format};
-use afterimage_symbols::{ElfObject, ModuleSymbols};
+use afterimage_symbols::{ElfObject, ModuleSymbols, short_name};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -104,7 +104,14 @@ pub(crate) fn locate(module: &Module, address: CodeAddr) -> Vec<Location> {
     if let Some(outermost) = locations.last_mut() {
         let exact = module.symbol_address(address.address());
         outermost.offset = Some(exact.wrapping_sub(function.start));
-        outermost.function.get_or_insert(function.name);
+        // Debug information with line tables only knows bare names; the symbol has the path before it.
+        let fuller = outermost.function.as_ref().is_none_or(|bare| {
+            let bare = short_name(bare);
+            short_name(&function.name).strip_suffix(&bare).is_some_and(|path| path.ends_with("::"))
+        });
+        if fuller {
+            outermost.function = Some(function.name);
+        }
     }
     locations
 }
