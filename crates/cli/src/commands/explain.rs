@@ -16,5 +16,7 @@ pub fn explain(path: &Path, common: &Common) -> Result<u8, Failure> {
         report::text::write(&target, common, &mut *out)?;
     }
     out.flush()?;
+    // The process ends here, and the kernel frees faster: no list is walked, no file unmapped by hand.
+    std::mem::forget(target);
     Ok(0)
 }

@@ -50,6 +50,15 @@ fn wrapped(text: &str, indent: usize) -> String {
     lines.join(&format!("\n{}", " ".repeat(indent)))
 }
 
+/// A sentence with paths as a person in the current folder would write them, and without anything that steers terminals.
+fn sentence(text: &str) -> String {
+    let here = std::env::current_dir().ok().filter(|here| here.components().count() > 1);
+    match here.and_then(|here| here.to_str().map(|here| format!("{here}/"))) {
+        Some(here) => clean(text).replace(&here, ""),
+        None => clean(text),
+    }
+}
+
 fn heading(out: &mut dyn Write, text: &str) -> io::Result<()> {
     writeln!(out, "\n{}", paint(HEADING, text))
 }
@@ -57,7 +66,7 @@ fn heading(out: &mut dyn Write, text: &str) -> io::Result<()> {
 fn verdict(target: &Target, common: &Common, out: &mut dyn Write) -> io::Result<()> {
     let diagnosis = target.diagnosis();
     let style = if diagnosis.kind == "none" { HEADING } else { ERROR };
-    writeln!(out, "{}", paint(style, &wrapped(&clean(&diagnosis.headline), 0)))?;
+    writeln!(out, "{}", paint(style, &wrapped(&sentence(&diagnosis.headline), 0)))?;
     if let Some(message) = &diagnosis.message {
         heading(out, "Its last words")?;
         for line in message.lines().take(12) {
@@ -68,7 +77,7 @@ fn verdict(target: &Target, common: &Common, out: &mut dyn Write) -> io::Result<
         heading(out, "Why")?;
     }
     for statement in &diagnosis.statements {
-        writeln!(out, "  • {}", wrapped(&clean(&statement.text), 4))?;
+        writeln!(out, "  • {}", wrapped(&sentence(&statement.text), 4))?;
         if common.verbose {
             for fact in &statement.evidence {
                 writeln!(out, "    {}", paint(DIM, &format!("{}: {}", fact.kind, clean(&fact.text))))?;
@@ -96,7 +105,7 @@ fn excerpt(target: &Target, out: &mut dyn Write) -> io::Result<()> {
         return Ok(());
     }
     heading(out, "The source")?;
-    writeln!(out, "  {}", paint(PLACE, &format!("{}:{line}", clean(file))))?;
+    writeln!(out, "  {}", paint(PLACE, &format!("{}:{line}", sentence(file))))?;
     // A long line would wrap and break the picture.
     let room = terminal_width().unwrap_or(120).saturating_sub(14).max(40);
     for (number, text) in lines {

@@ -306,7 +306,7 @@ pub(crate) fn outside_libc(scene: &Scene) -> Option<usize> {
 
 /// Whether a module is a runtime library, by its name.
 pub(crate) fn is_runtime(module: &str) -> bool {
-    [
+    const NAMES: [&str; 27] = [
         "libc.so",
         "libc-2",
         "libpthread",
@@ -314,11 +314,27 @@ pub(crate) fn is_runtime(module: &str) -> bool {
         "libgcc_s",
         "ld-linux",
         "ld-2",
+        "ld-musl",
         "libm.so",
         "libc++",
         "linux-vdso",
+        "linux-gate",
         "[vdso]",
-    ]
-    .iter()
-    .any(|name| module.starts_with(name))
+        "libsystem_",
+        "libdyld",
+        "libobjc",
+        "dyld",
+        "ntdll.",
+        "kernel32.",
+        "kernelbase.",
+        "ucrtbase.",
+        "ucrtbased.",
+        "msvcrt",
+        "vcruntime",
+        "msvcp",
+        "wow64",
+        "libdispatch",
+    ];
+    let module = module.to_ascii_lowercase();
+    NAMES.iter().any(|name| module.starts_with(name))
 }

@@ -6,7 +6,7 @@
 use super::instruction::{Access, AccessKind, Effect, Instruction};
 use super::scene::{Scene, fact, region_words, statement};
 use super::{Evidence, Statement, origin};
-use afterimage_dump::{Arch, CodeAddr, Region, Virt};
+use afterimage_dump::{Absence, Arch, CodeAddr, Region, Virt};
 
 /// Below this address Linux maps nothing by default (`vm.mmap_min_addr`); an access there is a null pointer plus an
 /// offset.
@@ -153,14 +153,14 @@ fn bad_return(scene: &Scene, event: &Event, one: &Instruction) -> Option<Fault> 
         fact("instruction", format!("{:#x}: {}", one.address, one.text), Some(one.address)),
         fact("memory", format!("the return address at {sp:#x} is {target:#x}"), Some(sp)),
     ];
-    facts.extend(ascii_fact(target));
+    facts.extend(text_fact(scene, target));
     let text = format!(
         "The function was about to return to {target:#x}, which is no address: its return address on the stack has been \
          overwritten, as by a write past the end of a local array."
     );
     let mut advice = Vec::new();
-    if let Some(text) = ascii_fact(target) {
-        advice.push(format!("Look where this text comes from: {}.", text.text));
+    if let Some(text) = text_fact(scene, target) {
+        advice.push(format!("Look where that text comes from ({}).", text.text));
     }
     advice.push("Build with -fstack-protector-strong or -fsanitize=address to see the write itself.".to_owned());
     Some(Fault {
@@ -209,6 +209,8 @@ fn jump(scene: &Scene, event: &Event, pc: Option<u64>) -> Fault {
         )
     } else if !canonical(scene, at) {
         ("wild_jump", format!("it jumped to {at:#x}, which no processor can address"))
+    } else if scene.region(at).is_none() && scene.target.dump().memory.elsewhere() != Absence::NotMapped {
+        ("wild_jump", format!("it jumped to {at:#x}, where there is no code"))
     } else if scene.region(at).is_some() {
         let what = scene.region(at).map(|region| data_words(scene, region, at)).unwrap_or_default();
         ("execute_data", format!("it jumped into {what} at {at:#x}"))
@@ -333,7 +335,7 @@ fn classify(
         return (
             "noncanonical",
             format!("{at:#x}, which is no valid address"),
-            Some((why, vec![ascii_fact(at)].into_iter().flatten().collect())),
+            Some((why, text_fact(scene, at).into_iter().collect())),
         );
     }
     if at < NULL_AREA {
@@ -344,8 +346,15 @@ fn classify(
         return (pick("null_read", "null_write"), words, why);
     }
     let Some(region) = scene.region(at) else {
-        let why = (format!("Nothing was mapped at {at:#x}{}.", neighbours(scene, at)), Vec::new());
-        return (pick("wild_read", "wild_write"), format!("{at:#x}, where nothing is mapped"), Some(why));
+        let facts: Vec<Evidence> = text_fact(scene, at).into_iter().collect();
+        let spelled = facts.first().map(|fact| format!(" It is no pointer at all but text: {}.", fact.text));
+        // A small dump lists only the memory that it holds: what it does not list may have been mapped all the same.
+        if protected != Some(false) && scene.target.dump().memory.elsewhere() != Absence::NotMapped {
+            let why = spelled.map(|spelled| (spelled.trim_start().to_owned(), facts));
+            return (pick("wild_read", "wild_write"), format!("{at:#x}, which it could not use"), why);
+        }
+        let text = format!("Nothing was mapped at {at:#x}{}.{}", neighbours(scene, at), spelled.unwrap_or_default());
+        return (pick("wild_read", "wild_write"), format!("{at:#x}, where nothing is mapped"), Some((text, facts)));
     };
     let facts = vec![fact("region", region_words(region), Some(region.start.0))];
     let name = region.path.as_deref().map(|path| format!(" of {path}")).unwrap_or_default();
@@ -386,11 +395,16 @@ fn neighbours(scene: &Scene, at: u64) -> String {
     String::new()
 }
 
-/// An address that is really text.
-fn ascii_fact(at: u64) -> Option<Evidence> {
-    let bytes = at.to_le_bytes();
+/// An address that is really text: all bytes of a pointer are printable.
+fn text_fact(scene: &Scene, at: u64) -> Option<Evidence> {
+    let endian = scene.target.dump().endian;
+    let mut bytes = at.to_le_bytes().to_vec();
+    bytes.truncate(scene.word_size() as usize);
+    if endian == afterimage_dump::Endian::Big {
+        bytes.reverse();
+    }
     let text = bytes.iter().all(|b| (0x20..0x7f).contains(b));
-    text.then(|| fact("memory", format!("the address is the text {:?}", String::from_utf8_lossy(&bytes)), Some(at)))
+    text.then(|| fact("memory", format!("its bytes spell {:?}", String::from_utf8_lossy(&bytes)), Some(at)))
 }
 
 /// Fill patterns that allocators write into freed or fresh memory.

@@ -104,7 +104,11 @@ fn who(target: &Target) -> String {
 }
 
 fn healthy(target: &Target) -> Diagnosis {
-    let headline = format!("Nothing is wrong with {}: it was alive when this dump was taken.", who(target));
+    let headline = if target.dump().threads.is_empty() {
+        format!("Nothing in this dump says that anything went wrong with {}; it holds no thread either.", who(target))
+    } else {
+        format!("Nothing is wrong with {}: no signal and no exception is in this dump.", who(target))
+    };
     Diagnosis { kind: "none", headline, ..Diagnosis::default() }
 }
 

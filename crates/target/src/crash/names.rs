@@ -219,6 +219,8 @@ pub(crate) fn mach(exception: u32) -> Option<(&'static str, &'static str)> {
         11 => ("EXC_RESOURCE", "a resource limit was hit"),
         12 => ("EXC_GUARD", "a guarded resource was violated"),
         13 => ("EXC_CORPSE_NOTIFY", "corpse"),
+        // Crashpad's `kMachExceptionFromNSException` (`CPnx`).
+        0x4350_6e78 => ("NSException", "an uncaught Objective-C exception"),
         _ => return None,
     })
 }
