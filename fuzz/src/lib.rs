@@ -1,0 +1,133 @@
+//! Bytes of every kind against every reader: the bodies of the fuzz targets, as ordinary functions.
+//!
+//! *What it is not*: it does not judge answers. An input passes if the body comes back: no panic (arithmetic is checked),
+//! no more memory than [`LIMIT`], and no hang (libFuzzer's `-timeout`).
+//!
+//! ```
+//! afterimage_fuzz::elf_core(b"\x7fELF no core");
+//! ```
+//!
+//! *Trap*: a body must do the same for the same bytes, or libFuzzer cannot reproduce what it found: no files, no network,
+//! no clock, no random numbers. `RAYON_NUM_THREADS=1` keeps the order of threads out too.
+
+mod meter;
+mod module;
+
+pub use meter::LIMIT;
+pub use module::{breakpad, dwarf, elf_symbols};
+
+use afterimage_dump::source::SharedSource;
+use afterimage_dump::{Budget, Dump, Memory, compressed, open_source};
+use afterimage_tables::{Cell, Params, Sink, TABLES};
+use afterimage_target::{Options, Target};
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A target's name and its body.
+pub type Body = (&'static str, fn(&[u8]));
+
+/// All targets.
+pub const BODIES: &[Body] = &[
+    ("elf_core", elf_core),
+    ("minidump", minidump),
+    ("compressed", compressed),
+    ("elf_symbols", elf_symbols),
+    ("dwarf", dwarf),
+    ("breakpad", breakpad),
+    ("explain", explain),
+];
+
+/// What the program uses, but no more unpacked bytes than stay in memory: the disk is slow and the network of limits
+/// around bombs has tests of its own.
+fn budget() -> Budget {
+    let mut budget = Budget::default();
+    budget.max_expanded = 4 << 20;
+    budget
+}
+
+fn open(bytes: &[u8]) -> Option<Dump> {
+    let source: SharedSource = Arc::new(bytes.to_vec());
+    open_source(Path::new("fuzzed"), source, &budget()).ok()
+}
+
+/// Opens a dump and reads from all that it says it has.
+fn open_and_read(bytes: &[u8]) {
+    meter::metered(|| {
+        let Some(dump) = open(bytes) else { return };
+        let mut block = [0; 64];
+        for extent in dump.memory.extents().iter().take(1000) {
+            let _ = dump.memory.read_at(extent.start, &mut block);
+            let last = afterimage_dump::Virt(extent.end.0.saturating_sub(1));
+            let _ = dump.memory.read_at(last, &mut block);
+        }
+        for thread in &dump.threads {
+            let _ = (thread.registers.pc(), thread.registers.sp());
+        }
+        let _ = (dump.complete(), dump.crashed_thread().is_some());
+    });
+}
+
+/// `afterimage_dump::open_source` on what may be an ELF core.
+pub fn elf_core(bytes: &[u8]) {
+    open_and_read(bytes);
+}
+
+/// `afterimage_dump::open_source` on what may be a minidump. It does the same as [`elf_core`] from other seeds: libFuzzer
+/// keeps one corpus a target, and each reader deserves one.
+pub fn minidump(bytes: &[u8]) {
+    open_and_read(bytes);
+}
+
+/// Unpacking alone.
+pub fn compressed(bytes: &[u8]) {
+    meter::metered(|| {
+        let source: SharedSource = Arc::new(bytes.to_vec());
+        let Ok(Some(unpacked)) = compressed::unpack(Path::new("fuzzed"), &source, &budget()) else { return };
+        let mut block = [0; 64];
+        for at in [0, 4096, unpacked.source.len().saturating_sub(10), u64::MAX - 3] {
+            let _ = unpacked.source.read_at(at, &mut block);
+        }
+    });
+}
+
+/// Everything that `explain` and `show` do, from bytes to rows, without files and network.
+pub fn explain(bytes: &[u8]) {
+    meter::metered(|| {
+        let Some(dump) = open(bytes) else { return };
+        let options = Options {
+            use_system_files: false,
+            debug_dirs: Vec::new(),
+            debuginfod_timeout: std::time::Duration::ZERO,
+            ..Options::default()
+        };
+        let target = Target::new(dump, options, budget());
+        target.prepare_stacks();
+        let _ = target.diagnosis();
+        let start = target.dump().threads.first().and_then(|thread| thread.registers.sp()).map_or(0, |sp| sp.0);
+        for table in TABLES {
+            let mut params = Params::default();
+            if table.name == "memory" {
+                params.0.insert("start".into(), start.to_string());
+            }
+            let _ = table.run(&target, &params, &mut Shredder);
+        }
+        let _ = target.issues();
+    });
+}
+
+/// Shows every cell and forgets it.
+struct Shredder;
+
+impl Sink for Shredder {
+    fn row(&mut self, cells: Vec<Cell>) -> ControlFlow<()> {
+        for cell in cells {
+            std::hint::black_box(format!("{cell:?}"));
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn note(&mut self, note: &str) {
+        std::hint::black_box(note.len());
+    }
+}
