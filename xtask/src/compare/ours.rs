@@ -1,0 +1,69 @@
+//! The frames, modules and memory of a dump as our own program shows them.
+
+use super::frame::{Code, Frame, Stack, hex};
+use crate::tools;
+use anyhow::Context;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// How our program is called on a dump.
+#[derive(Clone, Debug, Default)]
+pub struct Call {
+    /// The dump.
+    pub dump: PathBuf,
+    /// Files and folders with programs and symbols.
+    pub debug: Vec<PathBuf>,
+    /// Whether this machine's own files may be used.
+    pub foreign: bool,
+}
+
+impl Call {
+    fn table(&self, program: &Path, table: &str) -> anyhow::Result<Vec<Value>> {
+        let mut command = Command::new(program);
+        command.args(["--json", "--no-network", "--quiet"]);
+        command.env_remove("DEBUGINFOD_URLS");
+        for path in &self.debug {
+            command.arg("--debug").arg(path);
+        }
+        if self.foreign {
+            command.args(["--sysroot", "/nonexistent"]);
+        }
+        let text = tools::stdout_of(command.arg("show").arg(&self.dump).arg(table))?;
+        let text = String::from_utf8_lossy(&text);
+        text.lines().map(|line| serde_json::from_str(line).with_context(|| format!("read {line}"))).collect()
+    }
+
+    /// All threads' frames.
+    pub fn stacks(&self, program: &Path) -> anyhow::Result<Vec<Stack>> {
+        let mut stacks: Vec<Stack> = Vec::new();
+        for row in self.table(program, "frames")? {
+            let tid = row["tid"].as_u64().and_then(|tid| u32::try_from(tid).ok()).unwrap_or_default();
+            if stacks.last().is_none_or(|last| last.tid != tid) {
+                stacks.push(Stack { tid, frames: Vec::new() });
+            }
+            let Some(stack) = stacks.last_mut() else { continue };
+            stack.frames.push(Frame {
+                pc: row["pc"].as_str().and_then(hex),
+                name: row["function"].as_str().map(str::to_owned),
+                guessed: row["trust"] == "scan",
+                signal: row["trust"] == "signal_frame",
+            });
+        }
+        Ok(stacks)
+    }
+
+    /// Where there is code.
+    pub fn code(&self, program: &Path) -> anyhow::Result<Code> {
+        let range = |row: &Value, from: &str, to: &str| Some(hex(row[from].as_str()?)?..hex(row[to].as_str()?)?);
+        let modules = self.table(program, "modules")?;
+        let modules = modules.iter().filter_map(|row| {
+            let file = row["file"].as_str().or_else(|| row["path"].as_str());
+            Some((range(row, "base", "end")?, file.map(str::to_owned)))
+        });
+        let regions = self.table(program, "regions")?;
+        let known = |row: &&Value| row["perms"].as_str().is_some_and(|perms| perms.contains('x'));
+        let executable: Vec<_> = regions.iter().filter(known).filter_map(|row| range(row, "start", "end")).collect();
+        Ok(Code { modules: modules.collect(), complete: !executable.is_empty(), executable })
+    }
+}
