@@ -39,8 +39,7 @@ pub fn groups(target: &Target) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     target.prepare_stacks();
     for thread in 0..target.dump().threads.len() {
-        let addresses: Vec<u64> =
-            target.stack(thread).frames.iter().map(|frame| frame.address.address().0).collect();
+        let addresses: Vec<u64> = target.stack(thread).frames.iter().map(|frame| frame.address.address().0).collect();
         let crashed = target.crashed_thread() == Some(thread);
         // The crashed thread stands alone even if others wait at the same place.
         if crashed {
