@@ -174,6 +174,14 @@ impl Target {
         found
     }
 
+    /// The name of the function at a code address, demangled, by the symbol tables if they know it: it costs a
+    /// hundredth of [`Target::locate`], which unpacks and reads debug information.
+    #[must_use]
+    pub fn function_name(&self, address: CodeAddr) -> Option<String> {
+        let module = self.module_at(address.lookup())?;
+        Some(module.symbols().function(module.symbol_address(address.lookup()))?.name)
+    }
+
     /// What happened and why; worked out at the first call.
     pub fn diagnosis(&self) -> &Diagnosis {
         self.diagnosis.get_or_init(|| crash::diagnose(self))

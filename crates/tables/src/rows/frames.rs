@@ -43,9 +43,15 @@ row! {
 /// The rows of the thread with this index in the dump.
 #[must_use]
 pub fn rows(target: &Target, thread: usize) -> Vec<FrameRow> {
+    rows_upto(target, thread, usize::MAX)
+}
+
+/// The rows of only so many frames, the innermost ones: debug information is not read for the others.
+#[must_use]
+pub fn rows_upto(target: &Target, thread: usize, frames: usize) -> Vec<FrameRow> {
     let Some(tid) = target.dump().threads.get(thread).map(|thread| thread.tid) else { return Vec::new() };
     let mut rows = Vec::new();
-    for frame in &target.stack(thread).frames {
+    for frame in target.stack(thread).frames.iter().take(frames) {
         let module = target.module_at(frame.address.lookup());
         let places = target.locate(frame.address);
         if places.is_empty() {
