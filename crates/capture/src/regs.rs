@@ -2,7 +2,8 @@
 //!
 //! *Trap*: a 32-bit process on a 64-bit kernel gives shorter sets; the length is what tells.
 
-use crate::sys::{self, Tid};
+use crate::siginfo::SI_KERNEL;
+use crate::sys::{self, RawSiginfo, Tid};
 use afterimage_dump::write::elf_core::Class;
 
 /// A processor as a core file names it.
@@ -118,6 +119,36 @@ impl Machine {
         set(self.pc, *pc);
         Some(registers)
     }
+}
+
+/// Information about a signal that the kernel did not deliver but ended the process by. For SIGSYS that is a seccomp
+/// filter, and the registers still name the call; for others only the signal is known.
+pub(crate) fn lost_siginfo(tid: Tid, signal: i32) -> RawSiginfo {
+    const SYS_SECCOMP: i32 = 1;
+    let mut info = [0; sys::SIGINFO_LEN];
+    let mut set = |at: usize, bytes: &[u8]| {
+        for (to, from) in info.iter_mut().skip(at).zip(bytes) {
+            *to = *from;
+        }
+    };
+    set(0, &signal.to_ne_bytes());
+    set(8, &SI_KERNEL.to_ne_bytes());
+    if signal == libc::SIGSYS
+        && let Ok(registers) = integer(tid)
+        && let Some(machine) = Machine::of(&registers)
+        && let [number, ..] = machine.call
+        && let Some(pc) = machine.values(&registers).nth(machine.pc)
+        && let Some(call) = machine.values(&registers).nth(number)
+    {
+        // _sigsys: call address, number of the call, AUDIT_ARCH (the ELF machine with flags for 64 bits and byte order).
+        let arch =
+            u32::from(machine.number) | 0x4000_0000 | if machine.class == Class::Bits64 { 0x8000_0000 } else { 0 };
+        set(8, &SYS_SECCOMP.to_ne_bytes());
+        set(16, &pc.to_ne_bytes());
+        set(24, &(call as i32).to_ne_bytes());
+        set(28, &arch.to_ne_bytes());
+    }
+    info
 }
 
 /// Integer registers of a stopped thread.

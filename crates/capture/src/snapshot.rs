@@ -35,6 +35,8 @@ pub(crate) struct Crash<'a> {
     pub(crate) comm: &'a str,
     pub(crate) signal: i32,
     pub(crate) info: &'a RawSiginfo,
+    /// Whether the kernel ended the process without telling: then `info` comes from the registers.
+    pub(crate) guessed_info: bool,
     /// When the process was stopped.
     pub(crate) start: Instant,
 }
@@ -61,6 +63,10 @@ pub(crate) fn write(crash: &Crash<'_>, others: &[ThreadRef], settings: &Settings
     let gone = pid as u32;
     let vanished = |_| CaptureError::Vanished { pid: gone };
     let mut soft_errors = Vec::new();
+    if crash.guessed_info {
+        soft_errors
+            .push("the kernel ended the process itself: the signal's information here was made from registers".into());
+    }
     let registers = regs::integer(crash.tid).map_err(vanished)?;
     let machine = Machine::of(&registers).ok_or_else(|| CaptureError::Unsupported {
         pid: gone,
@@ -68,14 +74,16 @@ pub(crate) fn write(crash: &Crash<'_>, others: &[ThreadRef], settings: &Settings
     })?;
     let mut threads = vec![thread(pid, crash.tid, registers, machine, true)];
     for other in others {
+        let tid = other.tid;
         match other_registers(pid, other, machine) {
-            Ok(registers) => threads.push(thread(pid, other.tid, registers, machine, other.stopped)),
-            Err(error) => soft_errors.push(format!("thread {}: its registers cannot be read: {error}", other.tid)),
-        }
-        if !other.stopped {
-            let tid = other.tid;
-            soft_errors
-                .push(format!("thread {tid} did not stop: it is known only from what /proc says of its system call"));
+            Ok(registers) => {
+                threads.push(thread(pid, tid, registers, machine, other.stopped));
+                if !other.stopped {
+                    let text = "did not stop: it is known only from what /proc says of its system call";
+                    soft_errors.push(format!("thread {tid} {text}"));
+                }
+            }
+            Err(error) => soft_errors.push(format!("thread {tid}: its registers cannot be read: {error}")),
         }
     }
 

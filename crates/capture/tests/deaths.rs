@@ -1,5 +1,8 @@
 //! Each way to die: is it told rightly, and is the dump what the kernel's own core would be?
 
+// clippy.toml's leave for tests does not reach their helper functions.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
 mod common;
 use common::*;
 use std::process::Command;
@@ -345,4 +348,70 @@ fn a_full_disk_leaves_nothing_behind() {
     let finished = run(Command::new(supervise()).arg("/proc/no-such-place").arg(&program));
     assert_eq!(finished.status, 139);
     assert!(finished.stderr.contains("error=cannot write a dump into /proc/no-such-place"), "{}", finished.stderr);
+}
+
+#[test]
+fn the_kernel_ends_the_process_itself() {
+    let lab = Lab::new();
+    let program = lab.compile(
+        "filtered",
+        r#"
+        #include <sys/prctl.h>
+        #include <linux/seccomp.h>
+        #include <linux/filter.h>
+        #include <sys/syscall.h>
+        #include <unistd.h>
+        #include <stdlib.h>
+        #include <pthread.h>
+        #include <signal.h>
+        void *wait_here(void *x) { for (;;) pause(); }
+        __attribute__((noinline)) void forbidden() { syscall(SYS_sync); }
+        void *end_alone(void *x) { forbidden(); return 0; }
+        int main(int argc, char **argv) {
+            int how = atoi(argv[1]); pthread_t t;
+            struct sock_filter f[] = {
+                BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0), BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_sync, 0, 1),
+                BPF_STMT(BPF_RET | BPF_K, how == 2 ? SECCOMP_RET_KILL_THREAD : SECCOMP_RET_KILL_PROCESS), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+            struct sock_fprog p = {4, f};
+            prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); prctl(PR_SET_SECCOMP, 2, &p);
+            if (how) pthread_create(&t, 0, wait_here, 0);
+            if (how == 2) { pthread_create(&t, 0, end_alone, 0); usleep(100000); raise(SIGABRT); }
+            forbidden();
+        }"#,
+    );
+    for (how, status, first) in [("0", 128 + 31, "forbidden"), ("1", 128 + 31, "forbidden"), ("2", 128 + 6, "main")] {
+        let finished = run(lab.supervise(&program).arg(how));
+        assert_eq!(finished.status, status, "{}", finished.stderr);
+        if how == "2" {
+            assert!(finished.stderr.contains("threads=2 "), "{}", finished.stderr);
+        }
+        assert_eq!(finished.stderr.contains("the kernel ended the process itself"), how != "2", "{}", finished.stderr);
+        let core = lab.dump();
+        let frames = gdb_functions(&program, &core);
+        assert!(frames.iter().any(|name| name == first), "{how}: {frames:?}");
+        if how != "2" {
+            let text = gdb(&program, &core, &["print $_siginfo._sifields._sigsys", "print (int)SYS_sync"]);
+            assert!(text.contains("_syscall = 162") || !cfg!(target_arch = "x86_64"), "{text}");
+        }
+        std::fs::remove_file(core).unwrap();
+    }
+}
+
+#[test]
+fn a_stack_overflow_that_no_handler_can_catch() {
+    let lab = Lab::new();
+    let program = lab.compile(
+        "deep",
+        r#"
+        #include <signal.h>
+        #include <unistd.h>
+        __attribute__((noinline)) int deeper(int n) { volatile char room[4096]; room[0] = n; return deeper(n + 1) + room[0]; }
+        void caught(int s) { _exit(9); }
+        int main() { signal(SIGSEGV, caught); return deeper(0); }"#,
+    );
+    let finished = run(&mut lab.supervise(&program));
+    assert_eq!(finished.status, 139);
+    assert!(finished.stderr.contains("dump="), "{}", finished.stderr);
+    let frames = gdb(&program, &lab.dump(), &["bt -3"]);
+    assert!(frames.contains("deeper") && frames.contains("main"), "{frames}");
 }

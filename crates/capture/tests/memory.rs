@@ -1,5 +1,8 @@
 //! What lies in a dump: the pages that count, none that do not, and a word about those that could not be read.
 
+// clippy.toml's leave for tests does not reach their helper functions.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
 mod common;
 use common::*;
 use std::os::unix::fs::MetadataExt;
@@ -81,7 +84,8 @@ impl Marks {
         let mut command = Command::new("gdb");
         command.args(["-batch", "-nx", "-ex"]).arg(format!("core-file {}", self.core.display()));
         let finished = run(command.args(["-ex", &format!("x/s {at:#x}")]));
-        let line = finished.stdout.lines().rfind(|line| line.starts_with(&format!("{at:#x}"))).unwrap_or_default().to_owned();
+        let line =
+            finished.stdout.lines().rfind(|line| line.starts_with(&format!("{at:#x}"))).unwrap_or_default().to_owned();
         line.split_once(":\t").map_or(format!("{line}{}", finished.stderr), |(_, text)| text.to_owned())
     }
 }
@@ -135,7 +139,11 @@ fn small_holds_stacks_and_the_way_to_names() {
     assert_eq!(gdb_functions(&marks.program, &marks.core), ["main"]);
     let libraries = gdb(&marks.program, &marks.core, &["info sharedlibrary"]);
     assert!(libraries.contains("libc.so.6") && libraries.contains("ld-linux"), "{libraries}");
-    assert!(eu_stack(&marks.core).iter().any(|frame| frame.contains("__libc_start_main")), "{:?}", eu_stack(&marks.core));
+    assert!(
+        eu_stack(&marks.core).iter().any(|frame| frame.contains("__libc_start_main")),
+        "{:?}",
+        eu_stack(&marks.core)
+    );
 }
 
 #[test]

@@ -33,7 +33,7 @@ fn check(result: libc::c_long) -> io::Result<libc::c_long> {
 
 /// A ptrace request whose `addr` and `data` are plain numbers.
 fn ptrace_plain(request: libc::c_uint, tid: Tid, addr: usize, data: usize) -> io::Result<()> {
-    // SAFETY: the requests passed here (SEIZE, CONT, LISTEN, INTERRUPT, DETACH) take numbers, not pointers into our
+    // SAFETY: the requests passed here (SEIZE, SETOPTIONS, CONT, LISTEN, INTERRUPT) take numbers, not pointers into our
     // memory.
     check(unsafe { libc::ptrace(request as _, tid, addr, data) }).map(drop)
 }
@@ -41,6 +41,17 @@ fn ptrace_plain(request: libc::c_uint, tid: Tid, addr: usize, data: usize) -> io
 /// Takes a thread under watch without stopping it.
 pub(crate) fn seize(tid: Tid, options: libc::c_int) -> io::Result<()> {
     ptrace_plain(libc::PTRACE_SEIZE as _, tid, 0, options as usize)
+}
+
+/// Changes the options of a stopped tracee.
+pub(crate) fn set_options(tid: Tid, options: libc::c_int) -> io::Result<()> {
+    ptrace_plain(libc::PTRACE_SETOPTIONS as _, tid, 0, options as usize)
+}
+
+/// Whether this is a process's first thread: far cheaper than reading /proc.
+pub(crate) fn is_leader(tid: Tid) -> bool {
+    // SAFETY: a system call on numbers; signal 0 only asks whether thread `tid` belongs to process `tid`.
+    unsafe { libc::syscall(libc::SYS_tgkill, tid, tid, 0) == 0 }
 }
 
 /// Lets a stopped tracee go on, delivering `signal` unless it is 0.

@@ -100,9 +100,10 @@ fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 /// Forks a helper that sends SIGCONT to us, `watcher`, as soon as `stopped` has been continued or has ended.
 ///
 /// While the watcher itself is stopped (so that the shell sees a stopped job) it could not notice that somebody
-/// continued just the program. The helper ends when the watcher has gone.
+/// continued just the program. The helper lasts until the watcher kills it, or has gone.
 pub(crate) fn fork_waker(stopped: Tid, watcher: Tid) -> io::Result<Tid> {
-    let path = CString::new(format!("/proc/{stopped}/status")).map_err(io::Error::other)?;
+    let path = |name| CString::new(format!("/proc/{stopped}/{name}")).map_err(io::Error::other);
+    let (status, stat) = (path("status")?, path("stat")?);
     let _blocked = AllBlocked::new();
     // SAFETY: the child calls async-signal-safe functions only and never returns.
     match unsafe { libc::fork() } {
@@ -110,18 +111,15 @@ pub(crate) fn fork_waker(stopped: Tid, watcher: Tid) -> io::Result<Tid> {
         0 => {
             let mut buf = [0u8; 4096];
             loop {
-                // SAFETY: plain system calls on a stack buffer and a C string made before the fork.
+                // SAFETY: plain system calls on a stack buffer and C strings made before the fork.
                 unsafe {
                     if libc::getppid() != watcher {
                         libc::_exit(0);
                     }
-                    let fd = libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
-                    let len = if fd < 0 { -1 } else { libc::read(fd, buf.as_mut_ptr().cast(), buf.len()) };
-                    libc::close(fd);
-                    let status = buf.get(..len.max(0) as usize).unwrap_or_default();
-                    if continued_or_gone(status) {
+                    let wake = continued_or_gone(read_file(&status, &mut buf)) || killed(read_file(&stat, &mut buf));
+                    if wake {
+                        // Again and again: it may not have stopped yet. It ends this helper when it goes on.
                         libc::kill(watcher, libc::SIGCONT);
-                        libc::_exit(0);
                     }
                     let pause = libc::timespec { tv_sec: 0, tv_nsec: 20_000_000 };
                     libc::nanosleep(&raw const pause, std::ptr::null_mut());
@@ -130,6 +128,30 @@ pub(crate) fn fork_waker(stopped: Tid, watcher: Tid) -> io::Result<Tid> {
         }
         pid => Ok(pid),
     }
+}
+
+/// The beginning of a file; empty if it cannot be read. Allocates nothing.
+fn read_file<'a>(path: &CString, buf: &'a mut [u8; 4096]) -> &'a [u8] {
+    // SAFETY: the path is a C string, and the kernel writes at most the length of `buf` to it.
+    let len = unsafe {
+        let fd = libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
+        let len = if fd < 0 { -1 } else { libc::read(fd, buf.as_mut_ptr().cast(), buf.len()) };
+        libc::close(fd);
+        len
+    };
+    buf.get(..len.max(0) as usize).unwrap_or_default()
+}
+
+/// Whether a stat file tells of a process that a signal has killed (PF_SIGNALED) although it still stands, before its
+/// exit event, because its tracer does not move. Allocates nothing.
+fn killed(stat: &[u8]) -> bool {
+    const PF_SIGNALED: u32 = 0x400;
+    let after = stat.iter().rposition(|&byte| byte == b')').map_or(0, |at| at + 2);
+    let flags = stat.get(after..).unwrap_or_default().split(|&byte| byte == b' ').nth(6).unwrap_or_default();
+    let flags = flags
+        .iter()
+        .fold(0u32, |flags, digit| flags.wrapping_mul(10).wrapping_add(u32::from(digit.wrapping_sub(b'0'))));
+    flags & PF_SIGNALED != 0
 }
 
 /// Whether a status file tells of a pending SIGCONT, or of a process that has ended. Allocates nothing.
@@ -154,11 +176,16 @@ fn continued_or_gone(status: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::continued_or_gone;
+    use super::{continued_or_gone, killed};
 
     #[test]
     fn waker_reads_status() {
         assert!(continued_or_gone(b""));
+        assert!(
+            killed(b"7 (a) b) t 1 7 9 0 -1 4195332 0 0")
+                && !killed(b"7 (a) b) t 1 7 9 0 -1 4194304 0 0")
+                && !killed(b"")
+        );
         assert!(continued_or_gone(b"Name:\tx\nState:\tZ (zombie)\n"));
         assert!(!continued_or_gone(b"Name:\tx\nState:\tt (tracing stop)\nShdPnd:\t0000000000000000\n"));
         assert!(continued_or_gone(b"State:\tt (tracing stop)\nShdPnd:\t0000000000020000\nSigBlk:\t0\n"));

@@ -9,17 +9,18 @@
 //! *Trap*: a tracee can be killed at any moment, so ESRCH from any ptrace call means "its end is about to be reported",
 //! not an error.
 
+mod deaths;
+
+pub(crate) use self::deaths::Report;
+use self::deaths::{Dying, Killed};
 use crate::oom::Counters;
-use crate::output::{Settings, Unfinished};
-use crate::procfs::{self, Status};
+use crate::output::Settings;
+use crate::procfs::Status;
 use crate::relay::Relay;
-use crate::run;
-use crate::run::{CaptureError, Ended, NotTaken, RunError};
-use crate::siginfo::{self, DefaultAction, SI_KERNEL};
-use crate::snapshot::{self, Crash, ThreadRef};
-use crate::sys::{self, Event, Held, RawSiginfo, Tid};
-use afterimage_dump::SignalInfo;
-use std::collections::{HashMap, HashSet, VecDeque};
+use crate::run::{Ended, RunError};
+use crate::siginfo::{self, DefaultAction};
+use crate::sys::{self, Event, Held, Tid};
+use std::collections::{HashMap, VecDeque};
 use std::ffi::{CString, OsString};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -31,11 +32,12 @@ use std::time::{Duration, Instant};
 const OPTIONS: libc::c_int =
     libc::PTRACE_O_TRACECLONE | libc::PTRACE_O_TRACEFORK | libc::PTRACE_O_TRACEVFORK | libc::PTRACE_O_TRACEEXEC;
 
+/// For leaders also the exit event, which shows the deaths that give no signal stop. Threads come and go more often
+/// than processes, and the event costs each of them as much as its creation.
+const LEADER_OPTIONS: libc::c_int = OPTIONS | libc::PTRACE_O_TRACEEXIT;
+
 /// The event of stops that are neither signals nor named events (libc names it on some targets only).
 const EVENT_STOP: i32 = 128;
-
-/// How long the threads of a dying process may take to stop. One that waits for a vfork child cannot.
-const STOP_PATIENCE: Duration = Duration::from_millis(300);
 
 /// How long to wait, after the program's end, for the end of children whose dumps have been taken already.
 const LAST_DEATHS_PATIENCE: Duration = Duration::from_secs(2);
@@ -58,32 +60,6 @@ impl Command {
     }
 }
 
-/// A death on its way to the caller; its dump is made durable there.
-pub(crate) struct Report {
-    pub(crate) pid: Tid,
-    pub(crate) tid: Tid,
-    pub(crate) comm: String,
-    pub(crate) signal: i32,
-    pub(crate) info: Option<SignalInfo>,
-    pub(crate) dump: Result<Unfinished, CaptureError>,
-    pub(crate) main: bool,
-}
-
-impl Report {
-    /// Finishes the dump.
-    pub(crate) fn finish(self) -> run::Death {
-        run::Death {
-            pid: self.pid as u32,
-            tid: self.tid as u32,
-            comm: self.comm,
-            signal: self.signal,
-            info: self.info,
-            dump: self.dump.and_then(Unfinished::finish),
-            main: self.main,
-        }
-    }
-}
-
 /// Starts the command and watches until it has ended.
 pub(crate) fn supervise(
     command: &Command,
@@ -95,7 +71,7 @@ pub(crate) fn supervise(
     let oom = Counters::now();
     let mut held = sys::spawn_held(&command.program, &command.arguments, relay.handled()).map_err(system("fork"))?;
     let main = held.pid;
-    let pidfd = match sys::seize(main, OPTIONS) {
+    let pidfd = match sys::seize(main, LEADER_OPTIONS) {
         Ok(()) => open_pidfd(main).map_err(system("open a pidfd"))?,
         Err(source) => {
             // Without its pipe it gives up by itself.
@@ -145,17 +121,6 @@ fn reap(pid: Tid) {
     }
 }
 
-/// A process that has been looked at and given its signal.
-struct Dying {
-    tid: Tid,
-    signal: i32,
-    info: SignalInfo,
-    comm: String,
-    dump: Result<Unfinished, CaptureError>,
-    /// Other threads of it that stand before a deadly signal of their own: thread and signal.
-    held: Vec<(Tid, i32)>,
-}
-
 struct Tracer<'a> {
     main: Tid,
     executed: bool,
@@ -171,12 +136,6 @@ struct Tracer<'a> {
     relay: &'a Relay,
     reports: &'a Sender<Report>,
     oom: Counters,
-}
-
-/// What can be seen of a killed process only until it is reaped.
-struct Killed {
-    leader: bool,
-    comm: String,
 }
 
 impl Tracer<'_> {
@@ -249,7 +208,9 @@ impl Tracer<'_> {
                 (tid == self.main).then_some(Ended::Signaled(signal))
             }
             Event::Stopped(signal, event) => {
-                self.let_survivors_go(tid);
+                if event != libc::PTRACE_EVENT_EXIT {
+                    self.let_survivors_go(tid);
+                }
                 self.stopped(tid, signal, event);
                 None
             }
@@ -258,9 +219,12 @@ impl Tracer<'_> {
 
     fn stopped(&mut self, tid: Tid, signal: i32, event: i32) {
         let job_control = event == EVENT_STOP && siginfo::default_action(signal) == DefaultAction::Stop;
-        self.tracees.insert(tid, job_control);
+        if self.tracees.insert(tid, job_control).is_none() && !sys::is_leader(tid) {
+            let _ = sys::set_options(tid, OPTIONS);
+        }
         match event {
             0 => self.signal(tid, signal),
+            libc::PTRACE_EVENT_EXIT => self.exiting(tid),
             EVENT_STOP if job_control => {
                 // It stays stopped; its threads report one by one.
                 let _ = sys::listen(tid);
@@ -293,139 +257,6 @@ impl Tracer<'_> {
         if !self.deadly(tid, signal) {
             let _ = sys::cont(tid, signal);
         }
-    }
-
-    /// Looks at a process that this signal will kill; `false` if it will not. When `true`, the tracee was dealt with.
-    fn deadly(&mut self, tid: Tid, signal: i32) -> bool {
-        let concerns_relay = self.relay.concerns(signal);
-        let action = siginfo::default_action(signal);
-        let may_kill = matches!(action, DefaultAction::Core | DefaultAction::Terminate);
-        if !concerns_relay && !may_kill {
-            return false;
-        }
-        let Ok(mut raw) = sys::siginfo(tid) else { return false };
-        if concerns_relay
-            && let Some(original) = self.relay.seen(signal, &raw)
-            && sys::set_siginfo(tid, &original).is_ok()
-        {
-            raw = original;
-        }
-        if !may_kill {
-            return false;
-        }
-        // A fault whose signal is blocked or ignored kills all the same: the kernel has then reset the disposition
-        // before this stop (force_sig), so the status tells the truth in both cases.
-        let Ok(status) = Status::read(tid) else { return false };
-        if status.arranged_for(signal) {
-            return false;
-        }
-        let pid = status.tgid;
-        if let Some(dying) = self.dying.get_mut(&pid) {
-            dying.held.push((tid, signal));
-            return true;
-        }
-        let info = siginfo::decode(&raw);
-        let comm = Status::read(pid).map_or_else(|_| status.name.clone(), |status| status.name);
-        let dump = match reason_against(pid, signal, &info) {
-            Some(reason) => Err(reason.into()),
-            None => self.capture(pid, tid, &comm, signal, &raw),
-        };
-        self.dying.insert(pid, Dying { tid, signal, info, comm, dump, held: Vec::new() });
-        let _ = sys::cont(tid, signal);
-        true
-    }
-
-    fn capture(
-        &mut self,
-        pid: Tid,
-        tid: Tid,
-        comm: &str,
-        signal: i32,
-        info: &RawSiginfo,
-    ) -> Result<Unfinished, CaptureError> {
-        let start = Instant::now();
-        let others = self.stop_threads(pid, tid);
-        let crash = Crash { pid, tid, comm, signal, info, start };
-        snapshot::write(&crash, &others, self.settings)
-    }
-
-    /// Stops all threads of a process but `crashed`, which stands already.
-    fn stop_threads(&mut self, pid: Tid, crashed: Tid) -> Vec<ThreadRef> {
-        let mut standing: HashSet<Tid> = self
-            .queue
-            .iter()
-            .filter(|(_, event, _)| matches!(event, Event::Stopped(..)))
-            .map(|(tid, ..)| *tid)
-            .collect();
-        standing.insert(crashed);
-        let mut asked: HashSet<Tid> = HashSet::new();
-        let mut ended: HashSet<Tid> = HashSet::new();
-        let deadline = Instant::now() + STOP_PATIENCE;
-        let mut pause = Duration::from_micros(20);
-        loop {
-            // A thread may have been born meanwhile; it stops by itself, but its event may not have come yet.
-            let tids = procfs::threads(pid).unwrap_or_default();
-            let mut waiting = false;
-            for &tid in &tids {
-                if standing.contains(&tid) || ended.contains(&tid) {
-                    continue;
-                }
-                if asked.insert(tid) {
-                    let _ = sys::interrupt(tid);
-                }
-                match sys::take_event(tid) {
-                    Ok(Some(event)) => {
-                        if matches!(event, Event::Stopped(..)) {
-                            standing.insert(tid);
-                        }
-                        let killed = Killed { leader: tid == pid, comm: String::new() };
-                        let killed = matches!(event, Event::Killed(_)).then_some(killed);
-                        self.queue.push_back((tid, event, killed));
-                    }
-                    // A leader that has ended before its threads stays as a zombie and cannot stop any more.
-                    Ok(None) if Status::read(tid).is_ok_and(|status| matches!(status.state, b'Z' | b'X')) => {
-                        ended.insert(tid);
-                    }
-                    Ok(None) => waiting = true,
-                    // Not ours: cloned with CLONE_UNTRACED.
-                    Err(_) => {}
-                }
-            }
-            if !waiting || Instant::now() > deadline {
-                let others = tids.into_iter().filter(|&tid| tid != crashed && !ended.contains(&tid));
-                return others.map(|tid| ThreadRef { tid, stopped: standing.contains(&tid) }).collect();
-            }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(2));
-        }
-    }
-
-    /// If the thread that was to die of its signal stops again, its process has survived: forget the dump.
-    fn let_survivors_go(&mut self, tid: Tid) {
-        let survivor = self.dying.iter().find(|(_, dying)| dying.tid == tid).map(|(pid, _)| *pid);
-        if let Some(dying) = survivor.and_then(|pid| self.dying.remove(&pid)) {
-            for (tid, signal) in dying.held {
-                let _ = sys::cont(tid, signal);
-            }
-        }
-    }
-
-    /// Tells the caller of a process's death.
-    fn report(&mut self, pid: Tid, signal: i32, comm: String) {
-        let main = pid == self.main;
-        let report = match self.dying.remove(&pid) {
-            Some(dying) if dying.signal == signal => {
-                Report { pid, tid: dying.tid, comm: dying.comm, signal, info: Some(dying.info), dump: dying.dump, main }
-            }
-            other => {
-                let reason =
-                    if signal == libc::SIGKILL { NotTaken::Killed { oom: self.oom.since() } } else { NotTaken::Unseen };
-                let comm = other.map_or(comm, |dying| dying.comm);
-                Report { pid, tid: pid, comm, signal, info: None, dump: Err(reason.into()), main }
-            }
-        };
-        // The caller has gone only if its callback panicked.
-        let _ = self.reports.send(report);
     }
 
     /// Whether a shell should see us stopped. Ctrl-Z means the whole job, but a SIGSTOP may have been meant for the
@@ -465,17 +296,5 @@ impl Tracer<'_> {
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
-    }
-}
-
-/// Why a death by this signal deserves no dump.
-fn reason_against(pid: Tid, signal: i32, info: &SignalInfo) -> Option<NotTaken> {
-    match signal {
-        libc::SIGPIPE => Some(NotTaken::BrokenPipe),
-        libc::SIGINT if info.code == SI_KERNEL => Some(NotTaken::Terminal("SIGINT")),
-        libc::SIGHUP if info.code == SI_KERNEL => Some(NotTaken::Terminal("SIGHUP")),
-        // What well-mannered programs do after Ctrl-C, when they have tidied up.
-        libc::SIGINT if info.pid == Some(pid as u32) => Some(NotTaken::OwnInterrupt),
-        _ => None,
     }
 }
