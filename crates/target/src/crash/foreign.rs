@@ -1,6 +1,6 @@
 //! Exceptions of Windows and macOS, led to the same analysis of memory accesses.
 
-use super::fault::{self, Event, Fault};
+use super::fault::{self, Event};
 use super::instruction::AccessKind;
 use super::scene::{Scene, fact, statement};
 use super::{Diagnosis, abort, finish, names};
@@ -27,7 +27,7 @@ pub(crate) fn windows(scene: &Scene, code: u32, parameters: &[u64]) -> Diagnosis
             // A non-canonical address is reported as all ones.
             let reported = reported.filter(|&at| at != u64::MAX);
             let execute = parameters.first() == Some(&8);
-            take(&mut diagnosis, fault::memory(scene, Event { reported, protected: None, access, execute, evidence }))
+            diagnosis.take_fault(fault::memory(scene, Event { reported, protected: None, access, execute, evidence }))
         }
         0xc000_00fd => {
             diagnosis.kind = "stack_overflow";
@@ -88,15 +88,6 @@ fn simple(diagnosis: &mut Diagnosis, kind: &'static str, clause: &str, evidence:
     clause.to_owned()
 }
 
-fn take(diagnosis: &mut Diagnosis, found: Fault) -> String {
-    diagnosis.kind = found.kind;
-    diagnosis.statements = found.statements;
-    diagnosis.advice.extend(found.advice);
-    diagnosis.fault_address = found.address;
-    diagnosis.instruction = found.instruction;
-    found.clause
-}
-
 /// Explains a Mach exception.
 pub(crate) fn mach(scene: &Scene, exception: u32, code: u64, parameters: &[u64]) -> Diagnosis {
     let (name, meaning) = match names::mach(exception) {
@@ -116,24 +107,18 @@ pub(crate) fn mach(scene: &Scene, exception: u32, code: u64, parameters: &[u64])
                 2 => Some(true),
                 _ => None,
             };
-            take(
-                &mut diagnosis,
-                fault::memory(scene, Event { reported, protected, access: None, execute: false, evidence }),
-            )
+            diagnosis
+                .take_fault(fault::memory(scene, Event { reported, protected, access: None, execute: false, evidence }))
         }
         2 => simple(&mut diagnosis, "illegal_instruction", "it ran an illegal instruction, or a trap", evidence),
         3 => simple(&mut diagnosis, "divide_by_zero", "arithmetic failed", evidence),
         6 => simple(&mut diagnosis, "breakpoint", "it ran a breakpoint or trap", evidence),
         10 | 5 => {
-            let found = abort::explain(scene);
-            diagnosis.kind = found.kind;
-            diagnosis.message = found.message;
-            diagnosis.statements = found.statements;
-            diagnosis.blame_frame = found.frame;
+            let clause = diagnosis.take_abort(abort::explain(scene));
             if diagnosis.statements.is_empty() {
                 diagnosis.statements.push(statement(format!("The system reports: {}.", evidence.text), vec![evidence]));
             }
-            found.clause
+            clause
         }
         _ => simple(&mut diagnosis, "exception", meaning, evidence),
     };

@@ -62,6 +62,28 @@ pub struct Diagnosis {
     pub signal: Option<String>,
 }
 
+impl Diagnosis {
+    /// Takes over what the analysis of a fault found, and gives its clause for the headline.
+    fn take_fault(&mut self, found: fault::Fault) -> String {
+        self.kind = found.kind;
+        self.statements = found.statements;
+        self.advice.extend(found.advice);
+        self.fault_address = found.address;
+        self.instruction = found.instruction;
+        found.clause
+    }
+
+    /// Takes over what the analysis of an abort found, and gives its clause for the headline.
+    fn take_abort(&mut self, found: abort::Abort) -> String {
+        self.kind = found.kind;
+        self.message = found.message;
+        self.statements = found.statements;
+        self.advice = found.advice;
+        self.blame_frame = found.frame;
+        found.clause
+    }
+}
+
 /// Works out the verdict.
 pub(crate) fn diagnose(target: &Target) -> Diagnosis {
     let Some(exception) = &target.dump().exception else { return healthy(target) };

@@ -21,7 +21,7 @@ pub(crate) fn explain(scene: &Scene, number: i32, code: Option<i32>, info: Optio
     let by_process = matches!(code, Some(SI_USER | SI_QUEUE | SI_TKILL)) && info.is_none_or(|info| info.pid.is_some());
     let own = info.and_then(|info| info.pid).is_none_or(|pid| Some(pid) == dump.process.pid);
     let clause = match name.as_str() {
-        "SIGABRT" if own || !by_process => aborted(scene, &mut diagnosis),
+        "SIGABRT" if own || !by_process => diagnosis.take_abort(abort::explain(scene)),
         _ if by_process => killed(scene, &mut diagnosis, &name, info, own, &evidence),
         "SIGSEGV" => segmentation(scene, &mut diagnosis, code, info, evidence),
         "SIGBUS" => bus(scene, &mut diagnosis, code, info, evidence),
@@ -49,16 +49,6 @@ fn event_fact(name: &str, code: Option<i32>, info: Option<SignalInfo>) -> Eviden
     let address = info.and_then(|info| info.address);
     let at = address.map(|at| format!(", address {at:#x}")).unwrap_or_default();
     fact("signal", format!("{name}{code_words}{at}"), address)
-}
-
-fn aborted(scene: &Scene, diagnosis: &mut Diagnosis) -> String {
-    let found = abort::explain(scene);
-    diagnosis.kind = found.kind;
-    diagnosis.message = found.message;
-    diagnosis.statements = found.statements;
-    diagnosis.advice = found.advice;
-    diagnosis.blame_frame = found.frame;
-    found.clause
 }
 
 fn killed(
@@ -100,16 +90,6 @@ fn killed(
     clause
 }
 
-/// Takes over what the analysis of a fault found.
-fn take(diagnosis: &mut Diagnosis, found: fault::Fault) -> String {
-    diagnosis.kind = found.kind;
-    diagnosis.statements = found.statements;
-    diagnosis.advice.extend(found.advice);
-    diagnosis.fault_address = found.address;
-    diagnosis.instruction = found.instruction;
-    found.clause
-}
-
 fn segmentation(
     scene: &Scene,
     diagnosis: &mut Diagnosis,
@@ -125,7 +105,7 @@ fn segmentation(
     // With SI_KERNEL the address field means nothing.
     let reported = info.and_then(|info| info.address).filter(|_| code != Some(SI_KERNEL));
     let event = Event { reported, protected, access: None, execute: false, evidence };
-    take(diagnosis, fault::memory(scene, event))
+    diagnosis.take_fault(fault::memory(scene, event))
 }
 
 fn bus(
@@ -187,7 +167,7 @@ fn bus(
         }
         _ => {
             let event = Event { reported: at, protected: None, access: None, execute: false, evidence };
-            take(diagnosis, fault::memory(scene, event))
+            diagnosis.take_fault(fault::memory(scene, event))
         }
     }
 }
