@@ -74,6 +74,11 @@ fn of_dump(module: &Module) -> Option<ElfObject> {
     {
         return Some(object);
     }
+    if let Some(file) = image::whole_file(&module.finder, module.base.0)
+        && let Ok(object) = ElfObject::parse(file)
+    {
+        return Some(object);
+    }
     ElfObject::parse_image_at(blob, module.base.0).ok()
 }
 
