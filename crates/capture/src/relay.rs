@@ -145,7 +145,7 @@ impl Relay {
             let sender = decoded.pid.unwrap_or(0);
             // A program that signals its parent means the one who started it, not itself.
             let own = sender != 0 && (sender == program as u32 || sender == self.helper.load(Ordering::SeqCst) as u32);
-            if terminal || own || self.got_own_copy(signal, sender) {
+            if terminal || own || self.got_own_copy(program, signal, sender) {
                 continue;
             }
             self.state().on_the_way.push_back((signal, info));
@@ -156,11 +156,16 @@ impl Relay {
     }
 
     /// Whether the program got this signal from the same sender by itself.
-    fn got_own_copy(&self, signal: i32, sender: u32) -> bool {
+    fn got_own_copy(&self, program: Tid, signal: i32, sender: u32) -> bool {
         if sender == 0 {
             return false;
         }
-        std::thread::sleep(GROUP_COPY_WAIT);
+        // A busy machine may take longer: as long as the program's copy is on its way it is waited for.
+        let start = Instant::now();
+        while {
+            std::thread::sleep(GROUP_COPY_WAIT);
+            start.elapsed() < GROUP_COPY_AGE / 2 && on_its_way(program, signal)
+        } {}
         let mut state = self.state();
         let found = state
             .direct
@@ -201,6 +206,12 @@ impl Drop for Relay {
         self.handlers.lock().unwrap_or_else(PoisonError::into_inner).take();
         TAKEN.store(false, Ordering::SeqCst);
     }
+}
+
+/// Whether a signal is pending for the program, or it stands before the delivery of one.
+fn on_its_way(program: Tid, signal: i32) -> bool {
+    Status::read(program)
+        .is_ok_and(|status| status.state == b't' || (status.pending | status.shared_pending) & 1 << (signal - 1) != 0)
 }
 
 /// Whether the kernel sends this signal to whole process groups. SIGHUP for a lost terminal goes to the session's
