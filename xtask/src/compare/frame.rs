@@ -29,6 +29,8 @@ pub struct Stack {
     pub tid: u32,
     /// Frames, innermost first.
     pub frames: Vec<Frame>,
+    /// Whether the tool says that the outermost frame is the thread's first; not all tools say so.
+    pub whole: bool,
 }
 
 /// Where a process has code.

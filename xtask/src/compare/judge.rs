@@ -3,7 +3,8 @@
 //! It runs nothing but `nm`, through [`Names`]. The rule: frames are walked from the inside out. What only we have
 //! counts for us if the peer ended early, gives no inlined calls or no name, or shows what cannot be a frame, because no
 //! code lies there. What only the peer has counts against us, and so does a frame of ours that lies where no code is,
-//! or was only guessed and stands between the peer's.
+//! or was only guessed and stands between the peer's. Where our stack is whole, by its tables or its chain of frame
+//! pointers, guesses that the peer adds behind its end count for us.
 //!
 //! Trap: a peer's frame that lies in code may still be false. No rule here says so; such a case needs a reason by name.
 
@@ -40,6 +41,11 @@ pub fn judge(ours: &Stack, theirs: &Stack, code: &Code, names: &Names) -> Verdic
                 better = better.or(Some("it shows frames where no code is"));
                 j += 1;
                 continue;
+            }
+            // Its own word for such a frame is that it found something like a return address there.
+            if ours.whole && other.iter().skip(j).all(|frame| frame.guessed) {
+                better = better.or(Some("it goes on by guesses where the stack ends"));
+                break;
             }
             return Verdict::Worse(format!("we end before its frame {j}, {}", shown(their)));
         };
@@ -91,7 +97,9 @@ pub fn judge(ours: &Stack, theirs: &Stack, code: &Code, names: &Names) -> Verdic
         }
     }
     if ended && i < mine.len() {
-        let last = i.checked_sub(1).and_then(|last| mine.get(last)).and_then(|frame| frame.name.as_deref());
+        // The innermost frame may be in `clone3` of a thread that starts another one.
+        let called = |last: &usize| *last > 0;
+        let last = i.checked_sub(1).filter(called).and_then(|last| mine.get(last)?.name.as_deref());
         if last.is_some_and(|last| FIRST.contains(&last)) {
             return Verdict::Worse(format!("frame {i} lies behind {}", last.unwrap_or_default()));
         }
@@ -125,7 +133,7 @@ mod tests {
             name: (name != "??").then(|| name.to_owned()),
             ..Frame::default()
         });
-        Stack { tid: 1, frames: frames.collect() }
+        Stack { tid: 1, frames: frames.collect(), whole: true }
     }
 
     fn verdict(ours: &[(u64, &str)], theirs: &[(u64, &str)]) -> Verdict {

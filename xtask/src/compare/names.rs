@@ -20,6 +20,8 @@ type Symbols = HashMap<String, HashSet<u64>>;
 const SAME: &[(&str, &str)] = &[
     // glibc: one function with a name by POSIX and one by BSD; sysdeps/posix/raise.c.
     ("raise", "gsignal"),
+    // rustc: the function of `#[panic_handler]` has the one name in DWARF and the other for the linker.
+    ("panic_handler", "rust_begin_unwind"),
     // glibc: a strong and a weak name of one system call's function.
     ("clone", "__clone"),
 ];
@@ -93,6 +95,10 @@ impl Names {
 
 /// Without namespaces, parameters, the version of a symbol, and the number of a closure, which linker names do not have.
 fn plain(name: &str) -> String {
+    // eu-stack and nm of these versions do not know all ways in which Rust's names are written.
+    let demangled = format!("{:#}", rustc_demangle::demangle(name));
+    let unescaped = demangled.replace("_$u7b$", "{").replace("$u7b$", "{").replace("$u7d$", "}");
+    let name = unescaped.as_str();
     let name = match name.split_once("@@").or_else(|| name.split_once("@GLIBC")) {
         Some((front, _)) => front,
         None => name,

@@ -74,7 +74,7 @@ fn of_gdb(thread: &Value) -> Stack {
         signal: frame["kind"] == "signal",
     });
     let tid = thread["tid"].as_u64().and_then(|tid| u32::try_from(tid).ok()).unwrap_or_default();
-    Stack { tid, frames: frames.collect() }
+    Stack { tid, frames: frames.collect(), whole: false }
 }
 
 /// All threads by eu-stack.
@@ -102,7 +102,7 @@ pub fn stored_eu_stack(text: &str) -> Vec<Stack> {
     // The file goes on with what the tool complained of, and with what gdb said.
     for line in text.lines().take_while(|line| !line.starts_with("== gdb")) {
         if let Some(tid) = line.strip_prefix("TID ").and_then(|rest| rest.trim_end_matches(':').parse().ok()) {
-            stacks.push(Stack { tid, frames: Vec::new() });
+            stacks.push(Stack { tid, ..Stack::default() });
         } else if let (true, Some(stack)) = (line.starts_with('#'), stacks.last_mut()) {
             let mut words = line.splitn(2, "0x").nth(1).unwrap_or_default().splitn(2, ' ');
             let pc = words.next().and_then(hex);
@@ -122,7 +122,7 @@ pub fn stored_gdb(text: &str) -> Vec<Stack> {
         // `Thread 2 (LWP 24043):`, `Thread 1 (process 17):`
         if let (true, Some(id)) = (line.starts_with("Thread "), line.split(['(', ')']).nth(1)) {
             let tid = id.split_whitespace().nth(1).and_then(|tid| tid.parse().ok()).unwrap_or_default();
-            stacks.push(Stack { tid, frames: Vec::new() });
+            stacks.push(Stack { tid, ..Stack::default() });
         } else if let (true, Some(stack)) = (line.starts_with('#'), stacks.last_mut()) {
             // gdb has no registers of such a thread: `#0  <unavailable> in ?? ()`.
             stack

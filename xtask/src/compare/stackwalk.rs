@@ -20,7 +20,8 @@ pub fn stacks(report: &Value) -> Vec<Stack> {
         .map(|thread| {
             let tid = thread["thread_id"].as_u64().and_then(|tid| u32::try_from(tid).ok()).unwrap_or_default();
             let frames = list(&thread["frames"]).iter().enumerate();
-            Stack { tid, frames: frames.flat_map(|(index, frame)| of_frame(frame, index, back)).collect() }
+            let frames = frames.flat_map(|(index, frame)| of_frame(frame, index, back)).collect();
+            Stack { tid, frames, whole: false }
         })
         .collect()
 }
