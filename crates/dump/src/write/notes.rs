@@ -175,7 +175,7 @@ pub fn file_note(mappings: &[FileMapping], page_size: u64, class: Class) -> Note
     out.note("CORE", NT_FILE)
 }
 
-/// afterimage's note of soft errors, cut at a line's end to `room` bytes; what was cut is counted in the last line.
+/// afterimage's note of soft errors (empty lines mean nothing), cut at a line's end to `room` bytes; what was cut is counted in the last line.
 #[must_use]
 pub fn soft_errors(lines: &[String], room: usize) -> Note {
     const TAIL: usize = 64;
@@ -187,6 +187,11 @@ pub fn soft_errors(lines: &[String], room: usize) -> Note {
             break;
         }
         text.push_str(&line);
+        text.push('\n');
+    }
+    // Folklore: BFD (gdb, readelf) goes by the type alone where it does not know the owner, and takes note type 1 for a
+    // thread if it has the size of some elf_prstatus: 144 and 336 (x86), 296 (x32), 148 and 392 (arm).
+    if matches!(text.len(), 144 | 148 | 296 | 336 | 392) {
         text.push('\n');
     }
     Note { owner: OWNER, kind: SOFT_ERRORS, content: text.into_bytes() }
@@ -335,6 +340,8 @@ mod tests {
         assert!(note.content.len() <= 1000);
         let text = String::from_utf8(note.content).unwrap();
         assert!(text.lines().last().unwrap().starts_with("and "));
+        let fatal = soft_errors(&["x".repeat(335)], 1000).content;
+        assert_eq!(fatal.len(), 337, "gdb would see a thread more");
         assert!(soft_errors(&lines[..1], 1000).content.ends_with(b"page 0 is away\n"));
     }
 }
