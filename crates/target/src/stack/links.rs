@@ -74,11 +74,11 @@ impl Rules<'_> {
             }
             Link::Window { bias } => return self.by_window(here, bias),
         };
+        // Folklore: on 64-bit Windows compilers let rbp point into the middle of a frame, so nothing is a chain there.
+        let chained =
+            here.trust == Trust::FramePointer && !(self.arch == Arch::X86_64 && self.world.os() == Os::Windows);
         if raw & self.mask == 0 {
             // An empty record ends a chain. Where the chain is only guessed at, zeros may be just zeros.
-            // Folklore: on 64-bit Windows compilers let rbp point into the middle of a frame, so nothing is a chain there.
-            let chained =
-                here.trust == Trust::FramePointer && !(self.arch == Arch::X86_64 && self.world.os() == Os::Windows);
             return Err(if chained { Refusal::Outermost } else { Refusal::Empty });
         }
         let generated = || match link {
@@ -87,7 +87,25 @@ impl Rules<'_> {
             }
             _ => None,
         };
-        let pc = self.returns_to(raw).or_else(|refusal| generated().ok_or(refusal))?;
+        let pc = match self.returns_to(raw) {
+            // Only a chain's own word is enough for code outside of every module.
+            Ok(pc) if here.trust == Trust::Scan && !self.world.in_module(pc) => {
+                return Err(no(format!("the frame pointer is only guessed, and leads to {pc:#x} in no module")));
+            }
+            Ok(pc) => pc,
+            Err(refusal) => match generated() {
+                Some(pc) => pc,
+                // A chain ends in a frame pointer of zero. On macOS the word above it is the argument count, on
+                // Linux too where the C library's `_start` keeps a frame.
+                None if chained
+                    && matches!(link, Link::Record { .. })
+                    && registers.fp().is_some_and(|fp| fp.0 == 0) =>
+                {
+                    return Err(Refusal::Outermost);
+                }
+                None => return Err(refusal),
+            },
+        };
         let mut caller = self.caller(registers, pc, Some(new_sp), Trust::FramePointer);
         caller.exact = exact;
         Ok(Found { here: caller, cfa: exact.then_some(new_sp), trampoline: false })

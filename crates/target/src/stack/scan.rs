@@ -98,6 +98,8 @@ impl Rules<'_> {
         // Words that happen to be small or odd numbers are met often where nothing is known of the memory.
         if !at.is_multiple_of(self.abi.code_align)
             || (self.world.code(at) == Code::Unknown && self.world.function(at).is_none())
+            // Nobody calls what lies before a program's entry; its address is on many a stack all the same.
+            || (self.world.is_entry(at) && !self.world.is_entry(at.wrapping_sub(1)))
         {
             return None;
         }

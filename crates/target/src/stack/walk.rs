@@ -7,7 +7,7 @@
 //! may go down where the unwind rules say so, but only into another mapping, and not for ever.
 
 use super::rules::{Answer, Found, Here, Refusal, Rules};
-use super::world::{Code, World};
+use super::world::{Code, Known, World};
 use super::{Frame, Omitted, Stack, StackEnd, Trust};
 use afterimage_dump::{CodeAddr, Registers, Virt};
 use std::collections::{HashSet, VecDeque};
@@ -203,8 +203,7 @@ impl Walk<'_> {
             return Err(StackEnd::Outermost);
         }
         if !wild {
-            let name = function.as_ref().map(|function| function.name.as_str());
-            if self.ends_at(here, name) {
+            if self.ends_at(here, function.as_ref()) {
                 return Err(StackEnd::Outermost);
             }
             let answer = self.rules.by_code(here, function.as_ref());
@@ -239,12 +238,17 @@ impl Walk<'_> {
     }
 
     /// Whether the frame is a program's or thread's beginning, by the entry point or by name.
-    fn ends_at(&self, here: &Here, name: Option<&str>) -> bool {
+    fn ends_at(&self, here: &Here, function: Option<&Known>) -> bool {
         if self.rules.world.is_entry(here.address.lookup().0) {
             return true;
         }
         let called = matches!(here.address, CodeAddr::Return(_));
-        name.is_some_and(|name| ENTRIES.contains(&name) || (called && BEGINNERS.contains(&name)))
+        function.is_some_and(|function| {
+            let name = function.name.as_str();
+            self.rules.world.is_entry(function.start)
+                || ENTRIES.contains(&name)
+                || (called && BEGINNERS.contains(&name))
+        })
     }
 
     /// Whether the return address is a function's first instruction. No call is before it: somebody put it there to
@@ -258,7 +262,7 @@ impl Walk<'_> {
 
     fn is_entry(&self, here: &Here) -> bool {
         let function = self.rules.function(here.address.lookup().0);
-        self.ends_at(here, function.as_ref().map(|function| function.name.as_str()))
+        self.ends_at(here, function.as_ref())
     }
 
     /// Takes a rule's answer if it leads on; else notes why not.
