@@ -170,6 +170,15 @@ impl ModuleSymbols {
         elf.stub(at).or_else(|| elf.symbol(at)).or_else(|| elf.function_of_dwarf(at))
     }
 
+    /// The data symbol that covers an address, demangled, and its start: what a program ran into that ran data.
+    pub fn data(&self, at: u64) -> Option<(String, u64)> {
+        let Source::Elf(elf) = &self.source else { return None };
+        let full = elf.objects().map(|object| (object, object.symtab()));
+        let dynamic = elf.main.as_deref().map(|object| (object, object.dynsym()));
+        let (name, start) = full.chain(dynamic).find_map(|(object, table)| table?.data_at(object, at))?;
+        Some((demangle(&String::from_utf8_lossy(name)), start))
+    }
+
     /// The address of a symbol (function or data) by its linker name without version.
     pub fn symbol_by_name(&self, raw: &str) -> Option<u64> {
         self.symbol_entry_by_name(raw).map(|(address, _)| address)

@@ -32,6 +32,7 @@ pub(crate) const ELFCOMPRESS_ZLIB: u32 = 1;
 pub(crate) const ELFCOMPRESS_ZSTD: u32 = 2;
 
 pub(crate) const STT_NOTYPE: u8 = 0;
+pub(crate) const STT_OBJECT: u8 = 1;
 pub(crate) const STT_FUNC: u8 = 2;
 pub(crate) const STT_SECTION: u8 = 3;
 pub(crate) const STT_FILE: u8 = 4;

@@ -250,6 +250,17 @@ impl SymbolTable {
         })
     }
 
+    /// The data symbol that covers an address, and its start. Hardly anybody asks, so no index is kept.
+    pub(crate) fn data_at<'a>(&self, object: &'a ElfObject, at: u64) -> Option<(&'a [u8], u64)> {
+        let entries = self.bytes(object).chunks_exact(Self::entry_size(object)).zip(0..);
+        entries
+            .filter_map(|(bytes, index)| Self::read(object, bytes, index))
+            .filter(|symbol| symbol.kind == STT_OBJECT && symbol.shndx != 0)
+            .find(|symbol| at.checked_sub(symbol.value).is_some_and(|past| past < symbol.size))
+            .map(|symbol| (self.name(object, &symbol), symbol.value))
+            .filter(|(name, _)| !name.is_empty())
+    }
+
     /// Address and size of a defined symbol (function or data); global ones win over local ones.
     pub(crate) fn by_name(&self, object: &ElfObject, wanted: &[u8]) -> Option<(u64, u64)> {
         let mut local = None;

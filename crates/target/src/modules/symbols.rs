@@ -100,14 +100,22 @@ pub(crate) fn locate(module: &Module, address: CodeAddr) -> Vec<Location> {
             inlined: frame.inlined,
         })
         .collect();
+    let exact = module.symbol_address(address.address());
     let Some(function) = function else {
+        // Only a jump into data gets there; a return address that is data is no frame's.
+        let data = || symbols.data(own).filter(|_| matches!(address, CodeAddr::Exact(_)));
+        if locations.is_empty()
+            && let Some((name, start)) = data()
+        {
+            let offset = Some(exact.wrapping_sub(start));
+            locations.push(Location { function: Some(name), offset, ..Location::default() });
+        }
         return locations;
     };
     if locations.last().is_none_or(|last| last.inlined) {
         locations.push(Location::default());
     }
     if let Some(outermost) = locations.last_mut() {
-        let exact = module.symbol_address(address.address());
         outermost.offset = Some(exact.wrapping_sub(function.start));
         // Debug information with line tables only knows bare names; the symbol has the path before it.
         let fuller = outermost.function.as_ref().is_none_or(|bare| {
