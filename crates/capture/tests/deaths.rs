@@ -130,6 +130,15 @@ fn the_reader_sees_what_the_writer_meant() {
     let program = lab.compile("facts", SEGV);
     let finished = run(lab.supervise(&program).env("AFTERIMAGE_TEST", "yes"));
     assert_eq!(finished.status, 139);
+    let dump = afterimage_dump::open(&lab.dump(), &afterimage_dump::Budget::default()).unwrap();
+    assert_eq!((dump.threads.len(), dump.threads[0].name.as_deref()), (1, Some("facts")));
+    assert_eq!(dump.dump_type, afterimage_dump::DumpType::Active);
+    assert_eq!(dump.writer.as_deref(), Some("afterimage"));
+    assert!(dump.complete() && dump.missing_bytes == 0, "{:?}", dump.issues);
+    assert_eq!(dump.process.command_line.as_deref(), Some(program.to_str().unwrap()));
+    assert!(dump.time.is_some());
+    assert!(dump.process.facts.iter().any(|(key, value)| key == "start_time" && value.parse::<i64>().is_ok()));
+    assert!(dump.modules.iter().any(|module| module.path.contains("libc.so") && module.build_id.is_some()));
     let text = strings(&lab.dump());
     assert!(text.contains("AFTERIMAGE_TEST=yes"));
     for key in [
