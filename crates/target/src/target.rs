@@ -34,6 +34,7 @@ pub struct Target {
     modules: Arc<[Module]>,
     memory: TargetMemory,
     stacks: Vec<OnceLock<Stack>>,
+    purse: stack::Purse,
     locations: Mutex<HashMap<CodeAddr, Arc<[Location]>>>,
     diagnosis: OnceLock<Diagnosis>,
 }
@@ -46,7 +47,15 @@ impl Target {
         let modules: Arc<[Module]> = modules::list(&finder).into();
         let memory = TargetMemory::new(finder.dump.memory.clone(), modules.clone());
         let stacks = finder.dump.threads.iter().map(|_| OnceLock::new()).collect();
-        Self { finder, modules, memory, stacks, locations: Mutex::default(), diagnosis: OnceLock::new() }
+        Self {
+            finder,
+            modules,
+            memory,
+            stacks,
+            purse: stack::Purse::default(),
+            locations: Mutex::default(),
+            diagnosis: OnceLock::new(),
+        }
     }
 
     /// The dump itself.
@@ -65,6 +74,10 @@ impl Target {
     #[must_use]
     pub fn budget(&self) -> &Budget {
         &self.finder.budget
+    }
+
+    pub(crate) fn purse(&self) -> &stack::Purse {
+        &self.purse
     }
 
     pub(crate) fn finder(&self) -> &Finder {
@@ -121,8 +134,9 @@ impl Target {
         }
     }
 
-    /// Forgets all locations: there are more symbols now.
+    /// Forgets all locations: there are more symbols now, and stacks will be walked anew.
     pub(crate) fn forget_locations(&self) {
+        self.purse.refill();
         self.locations.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
@@ -156,6 +170,10 @@ impl Target {
 
     /// Works out the stacks of all threads, on all cores.
     pub fn prepare_stacks(&self) {
+        // First of all, for it is the one that must not go short.
+        if let Some(crashed) = self.crashed_thread() {
+            self.stack(crashed);
+        }
         (0..self.stacks.len()).into_par_iter().for_each(|thread| {
             self.stack(thread);
         });

@@ -16,6 +16,7 @@ mod arm64;
 mod callsite;
 mod code;
 mod links;
+mod purse;
 mod rules;
 mod scan;
 mod signal;
@@ -25,6 +26,8 @@ mod walk;
 mod window;
 mod world;
 mod x86;
+
+pub(crate) use purse::Purse;
 
 use crate::target::Target;
 use afterimage_dump::{CodeAddr, Registers, Virt};
@@ -125,7 +128,12 @@ pub(crate) fn unwind(target: &Target, thread: usize) -> Stack {
     };
     let exception = dump.exception.as_ref().filter(|exception| exception.tid == Some(thread.tid));
     let registers = exception.and_then(|exception| exception.registers).unwrap_or(thread.registers);
-    walk::walk(&world::TargetWorld::new(target), registers, target.budget().max_frames)
+    let limits = target.purse().limits(target.budget().max_frames);
+    let mut stack = walk::walk(&world::TargetWorld::new(target), registers, limits);
+    // A list that grows has room for four at first: 2 KiB for each of 65 536 threads with one frame.
+    stack.frames.shrink_to_fit();
+    target.purse().pay(&stack);
+    stack
 }
 
 /// Unwinds all threads, several at a time; [`Target::stack`] then has their stacks at hand.

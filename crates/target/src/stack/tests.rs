@@ -2,6 +2,7 @@
 //!
 //! Stacks of real programs are compared with other debuggers' in the crate's `tests` folder.
 
+use super::purse::Limits;
 use super::walk::walk;
 use super::world::{Code, Cpu, Known, World};
 use super::{Stack, StackEnd, Trust};
@@ -94,7 +95,7 @@ impl Fake {
         for (name, value) in registers {
             start.set(self.arch.info().slot(name).unwrap(), *value);
         }
-        walk(self, start, max)
+        walk(self, start, Limits { frames: max, steps: 1_000_000 })
     }
 }
 

@@ -6,6 +6,7 @@
 //! *Trap*: a signal handler may run on a stack of its own, and coroutines jump from stack to stack, so the stack pointer
 //! may go down where the unwind rules say so, but only into another mapping, and not for ever.
 
+use super::purse::Limits;
 use super::rules::{Answer, Found, Here, Refusal, Rules};
 use super::world::{Code, Known, World};
 use super::{Frame, Omitted, Stack, StackEnd, Trust};
@@ -15,8 +16,6 @@ use std::time::{Duration, Instant};
 
 /// Frames at the outer end that are kept of a stack that is too long.
 const TAIL: usize = 32;
-/// Frames after which a walk is given up.
-const MAX_STEPS: u64 = 1_000_000;
 /// Time after which a walk is given up.
 const MAX_TIME: Duration = Duration::from_secs(1);
 /// Changes of stack within one walk.
@@ -83,10 +82,10 @@ struct Walk<'a> {
 }
 
 /// Walks from a register set outwards.
-pub(super) fn walk(world: &dyn World, registers: Registers, max_frames: usize) -> Stack {
+pub(super) fn walk(world: &dyn World, registers: Registers, limits: Limits) -> Stack {
     let Some(pc) = registers.pc() else { return Stack::default() };
     let mut walk = Walk { rules: Rules::new(world), jumps: HashSet::new(), scans: 0, strayed: false };
-    let max_frames = max_frames.max(1);
+    let max_frames = limits.frames.max(1);
     let tail_limit = TAIL.min(max_frames / 2);
     let mut frames = Collected {
         head: Vec::new(),
@@ -105,11 +104,11 @@ pub(super) fn walk(world: &dyn World, registers: Registers, max_frames: usize) -
         parameters: 0,
     };
     let started = Instant::now();
-    let mut steps = 0u64;
+    let mut steps = 0usize;
     loop {
         steps += 1;
-        let next = if steps >= MAX_STEPS || (steps.is_multiple_of(1024) && started.elapsed() > MAX_TIME) {
-            Err(StackEnd::Limit(usize::try_from(steps).unwrap_or(usize::MAX)))
+        let next = if steps >= limits.steps || (steps.is_multiple_of(1024) && started.elapsed() > MAX_TIME) {
+            Err(StackEnd::Limit(steps))
         } else {
             walk.step(&mut here)
         };

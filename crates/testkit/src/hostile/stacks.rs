@@ -57,6 +57,19 @@ fn frames(name: &str, count: u64, link: impl Fn(u64) -> u64 + 'static) -> Hostil
     })
 }
 
+/// Many threads that all begin at the first record: each walk is sound, and all together have no end.
+fn chain_of_many(name: &str, count: u64, threads: u32) -> Hostile {
+    Hostile::new(format!("stack/{name}"), move || {
+        let image = program();
+        let core = CoreBuilder::new(Machine::X86_64)
+            .segment(image.segment())
+            .segment(records(count, |number| STACK + (number + 1) * 16));
+        let thread =
+            |tid| Thread::new(tid).signal(11).register("rip", CODE + 5).register("rsp", STACK).register("rbp", STACK);
+        (1..=threads).fold(core, |core, tid| core.thread(thread(tid))).build()
+    })
+}
+
 fn registers(name: &str, pc: u64, sp: u64, fp: u64) -> Hostile {
     Hostile::new(format!("stack/{name}"), move || {
         process(&program(), thread(pc, sp, fp), Segment::new(STACK, vec![0; 4096]))
@@ -90,6 +103,8 @@ pub(super) fn inputs() -> Vec<Hostile> {
                 })
                 .build()
         }),
+        chain_of_many("frame-pointer-chain-of-4000-for-20000-threads", 4000, 20_000),
+        chain_of_many("frame-pointer-chain-of-500000-for-5000-threads", 500_000, 5000),
         frames("frame-pointer-to-itself", 4, |_| STACK),
         frames("frame-pointer-loop-of-two", 2, |number| STACK + (1 - number.min(1)) * 16),
         frames("frame-pointer-goes-down", 4096, |number| (STACK + number * 16).wrapping_sub(16)),

@@ -116,7 +116,7 @@ fn every_walk_ends() {
                 registers.set(arch.info().sp, STACK + ((chance.next() % 256) & !7));
                 registers.set(arch.info().pc, CODE + ((chance.next() % 0x8000) & !7));
             }
-            let stack = walk(&world, registers, 4096);
+            let stack = walk(&world, registers, Limits { frames: 4096, steps: 1_000_000 });
             assert!(!stack.frames.is_empty() && stack.frames.len() <= 4096);
             frames += stack.frames.len();
         }
