@@ -1,4 +1,7 @@
 //! Comma-separated values as RFC 4180 has them: a line of column names, quotes where they are needed.
+//!
+//! *Trap*: CSV has no escapes, and text out of a dump may steer the terminal that shows it, so control characters are
+//! written as in aligned text. Who needs each byte takes JSON.
 
 use super::Printer;
 use afterimage_tables::{Cell, Sink, Table};
@@ -28,8 +31,10 @@ fn quoted(text: &str) -> String {
 impl Sink for Csv<'_> {
     fn row(&mut self, cells: Vec<Cell>) -> ControlFlow<()> {
         if self.result.is_ok() {
-            let fields: Vec<String> =
-                cells.into_iter().map(|cell| cell.map_or(String::new(), |value| quoted(&value.to_string()))).collect();
+            let fields: Vec<String> = cells
+                .into_iter()
+                .map(|cell| cell.map_or(String::new(), |value| quoted(&super::clean(&value.to_string()))))
+                .collect();
             self.result = writeln!(self.out, "{}", fields.join(","));
         }
         if self.result.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }

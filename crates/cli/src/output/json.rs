@@ -1,5 +1,7 @@
 //! JSON lines: one object a row. Addresses are strings, so that no reader rounds them; a missing value is `null`, with
 //! its reason under `absent`.
+//!
+//! *Trap*: JSON's own rules let U+009B and the like through, which steers a terminal as ESC does; [`line`] escapes them.
 
 use super::Printer;
 use afterimage_tables::{Cell, Column, Sink, Table, Value};
@@ -45,10 +47,28 @@ pub fn row_object(columns: &[Column], cells: Vec<Cell>) -> Map<String, serde_jso
     object
 }
 
+/// One line that is the same value to every JSON reader and harmless on a terminal.
+pub fn line(object: &serde_json::Value) -> String {
+    let text = object.to_string();
+    if text.is_ascii() && !text.contains('\u{7f}') {
+        return text;
+    }
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        // They can stand only inside of strings; all are below U+10000.
+        if c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
+            out += &format!("\\u{:04x}", u32::from(c));
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
 impl Sink for Json<'_> {
     fn row(&mut self, cells: Vec<Cell>) -> ControlFlow<()> {
         let object = serde_json::Value::from(row_object(self.table.columns, cells));
-        self.result = writeln!(self.out, "{object}");
+        self.result = writeln!(self.out, "{}", line(&object));
         if self.result.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 

@@ -11,7 +11,7 @@ use crate::args::Common;
 use afterimage_tables::{Sink, Table};
 use std::io::{self, Write};
 
-pub use json::row_object;
+pub use json::{line as json_line, row_object};
 pub use stream::{stderr, stdout};
 pub use text::clean;
 
