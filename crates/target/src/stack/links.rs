@@ -48,8 +48,10 @@ impl Rules<'_> {
                 let name = self.info.registers.get(slot).map_or("fp", |register| register.name);
                 let base = here.registers.get(slot).ok_or_else(|| no(format!("{name} is not known here")))?;
                 if base == 0 {
-                    // Where every call keeps the chain, its end is the stack's. On x86 many functions keep no chain.
-                    let ends = here.trust == Trust::FramePointer && self.info.lr.is_some();
+                    // Where every call keeps the chain, its end is the stack's. On x86 many functions keep no chain, but on
+                    // Apple's systems they do.
+                    let always = self.info.lr.is_some() || matches!(self.world.os(), Os::MacOs | Os::Ios);
+                    let ends = always && matches!(here.trust, Trust::FramePointer | Trust::Cfi);
                     return Err(if ends { Refusal::Outermost } else { no(format!("{name} is 0")) });
                 }
                 let lowest = place(base, fp.min(ra));
@@ -88,9 +90,14 @@ impl Rules<'_> {
             _ => None,
         };
         let pc = match self.returns_to(raw) {
-            // Only a chain's own word is enough for code outside of every module.
-            Ok(pc) if here.trust == Trust::Scan && !self.world.in_module(pc) => {
-                return Err(no(format!("the frame pointer is only guessed, and leads to {pc:#x} in no module")));
+            // Code outside of every module is believed if a chain leads there, and on to a module.
+            Ok(pc)
+                if here.trust != Trust::FramePointer
+                    && !self.world.in_module(pc)
+                    && self.world.in_module(here.address.lookup().0)
+                    && generated().is_none() =>
+            {
+                return Err(no(format!("the frame pointer leads to {pc:#x} in no module, and from there to none")));
             }
             Ok(pc) => pc,
             Err(refusal) => match generated() {

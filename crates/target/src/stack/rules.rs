@@ -134,6 +134,10 @@ impl<'a> Rules<'a> {
         if self.world.code(at.wrapping_sub(1)) == Code::No {
             return Err(no(format!("{at:#x} begins a mapping, so no call stands before it")));
         }
+        // A module's headers are no code, but their addresses lie on many a stack: of the module, of its program headers.
+        if self.world.in_module(at) && !self.world.in_module(at.wrapping_sub(0x41)) {
+            return Err(no(format!("{at:#x} lies in a module's headers")));
+        }
         if self.world.code(at) == Code::Unknown && !self.world.in_module(at) {
             return Err(no(format!("{at:#x} lies in no module")));
         }

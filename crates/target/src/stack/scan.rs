@@ -133,11 +133,12 @@ impl Rules<'_> {
         let sp = at.checked_add(self.word)?;
         if let Some(slot) = self.info.fp {
             // The frame pointer is the caller's own if nothing below has used it, or lies beside the return address.
-            let fp = registers.get(slot).filter(|fp| *fp >= sp);
+            // What was overwritten with text leads out of the stack.
+            let end = self.world.region(at).map(|(_, end)| end);
+            let fp = registers.get(slot).filter(|fp| *fp >= sp && end.is_none_or(|end| *fp < end));
             let beside = || {
                 let saved = self.load(at.checked_sub(self.word)?).ok()?;
-                let (_, end) = self.world.region(at)?;
-                (saved > at && saved < end && saved.is_multiple_of(self.word)).then_some(saved)
+                (saved > at && saved < end? && saved.is_multiple_of(self.word)).then_some(saved)
             };
             match fp.or_else(|| if matches!(self.arch, Arch::X86 | Arch::X86_64) { beside() } else { None }) {
                 Some(fp) => registers.set(slot, fp),
