@@ -202,8 +202,10 @@ impl<'a> Reading<'a> {
 
     /// Adds a mapping of a file.
     pub(super) fn add_mapping(&mut self, start: u64, end: u64, offset: u64, path: &[u8]) -> bool {
-        // The region that it is seen in repeats the path.
-        let bytes = size_of::<Mapping>() + size_of::<crate::Region>() + 2 * (path.len() + 16);
+        // The region that it is seen in and the module that it may begin repeat the path; a mapping that no segment shows
+        // is a piece of memory too.
+        let once = size_of::<Mapping>() + size_of::<crate::Region>() + size_of::<crate::ModuleRecord>();
+        let bytes = once + size_of::<crate::Segment<Virt>>() + 3 * (path.len() + 16);
         if !self.room("file mappings", self.mappings.len(), bytes) {
             return false;
         }
