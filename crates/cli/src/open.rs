@@ -1,7 +1,7 @@
 //! From a path and the flags to a [`Target`].
 
 use crate::args::Common;
-use crate::failure::Failure;
+use crate::failure::{Failure, USAGE};
 use crate::output::progress::{Progress, waiting};
 use afterimage_dump::{Budget, Dump, ProgressHook};
 use afterimage_target::{Options, Target};
@@ -22,6 +22,12 @@ pub fn dump(path: &Path, common: &Common) -> Result<Dump, Failure> {
 
 /// Opens a dump and gets ready to answer questions about it.
 pub fn target(path: &Path, common: &Common) -> Result<Target, Failure> {
+    if let Some(missing) = common.debug.iter().chain(&common.sysroot).find(|path| !path.exists()) {
+        return Err(Failure::new(
+            USAGE,
+            format!("look for files in {}: there is no such file or folder", missing.display()),
+        ));
+    }
     let dump = dump(path, common)?;
     Ok(Target::new(dump, options(path, common), Budget::default()))
 }

@@ -33,7 +33,7 @@ mod target;
 #[cfg(test)]
 mod testing;
 
-pub use crash::{Diagnosis, Evidence, Statement};
+pub use crash::{Diagnosis, Evidence, Statement, signal_name};
 pub use debuginfod::Fetched;
 pub use files::FileMatch;
 pub use memory::TargetMemory;

@@ -41,7 +41,10 @@ pub fn demo(arguments: &Demo, common: &Common) -> Result<u8, Failure> {
         };
         anstream::eprintln!("  {}", paint(COMMAND, &format!("{} {shown}", program.display())));
     }
-    anstream::eprintln!("{}", paint(DIM, &format!("Nothing else was left behind: rm -r {}", folder.display())));
+    anstream::eprintln!(
+        "{}",
+        paint(DIM, &format!("Nothing else was left behind. To remove it: rm -r {}", folder.display()))
+    );
     Ok(0)
 }
 

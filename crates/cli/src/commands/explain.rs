@@ -1,12 +1,16 @@
 //! `explain`: what happened, where, and why.
 
 use crate::args::Common;
-use crate::failure::Failure;
+use crate::failure::{Failure, USAGE};
 use crate::{open, output, report};
 use std::io::Write;
 use std::path::Path;
 
 pub fn explain(path: &Path, common: &Common) -> Result<u8, Failure> {
+    if common.csv {
+        return Err(Failure::new(USAGE, "explain: a report is more than one table")
+            .advise("--json gives all its rows, `show DUMP TABLE --csv` one table"));
+    }
     let target = open::target(path, common)?;
     open::fetch_debug_info(&target, common);
     let mut out = output::stdout();

@@ -150,6 +150,7 @@ impl Sink for Text<'_> {
 impl Printer for Text<'_> {
     fn finish(mut self: Box<Self>) -> io::Result<()> {
         std::mem::replace(&mut self.result, Ok(()))?;
+        let total = self.rows.len();
         if self.widths.is_none() && self.rows.len() == 1 && self.table.columns.len() > 5 {
             self.list()?;
         } else if self.widths.is_none() && !self.rows.is_empty() {
@@ -162,6 +163,9 @@ impl Printer for Text<'_> {
         for (reason, columns) in &self.absences {
             let line = format!("– {}: {}", columns.join(", "), clean(reason));
             anstream::eprintln!("{}", paint(DIM, &line));
+        }
+        if self.widths.is_none() && total == 0 && self.notes.is_empty() {
+            anstream::eprintln!("{}", paint(DIM, &format!("the dump has no {}", self.table.name.replace('_', " "))));
         }
         for note in &self.notes {
             anstream::eprintln!("{note}");

@@ -1,8 +1,8 @@
 //! A stack as lines of text: function, place, and how sure the frame is. Repeated frames of a recursion are folded.
 
 use crate::args::Common;
-use crate::output::clean;
 use crate::output::style::{DIM, FUNCTION, PLACE, paint};
+use crate::output::{clean, terminal_width};
 use afterimage_tables::rows::FrameRow;
 use afterimage_tables::rows::frames::{end_in_words, rows, rows_upto};
 use afterimage_target::{Frame, Target};
@@ -27,6 +27,8 @@ enum Line<'a> {
         frames: usize,
         cycle: usize,
     },
+    /// So many frames were counted but not kept.
+    Gap(usize),
 }
 
 /// Writes the stack of one thread.
@@ -46,7 +48,7 @@ pub fn write(target: &Target, thread: usize, common: &Common, out: &mut dyn Writ
         .take(shown)
         .filter_map(|line| match line {
             Line::Frame(row) => Some(name(row).width()),
-            Line::Fold { .. } => None,
+            Line::Fold { .. } | Line::Gap(_) => None,
         })
         .filter(|&width| width <= 48)
         .max()
@@ -57,7 +59,9 @@ pub fn write(target: &Target, thread: usize, common: &Common, out: &mut dyn Writ
                 let name = name(row);
                 let pad = " ".repeat(width.saturating_sub(name.width()));
                 write!(out, "  {} {}", paint(DIM, &format!("#{:<3}", row.index)), paint(FUNCTION, &name))?;
-                if let Some(place) = place(row) {
+                let used = 8 + width.max(name.width()) + if row.inlined { 9 } else { 0 };
+                let room = terminal_width().map_or(usize::MAX, |columns| columns.saturating_sub(used).max(24));
+                if let Some(place) = place(row, room) {
                     write!(out, "{pad}  {place}")?;
                 }
                 if row.inlined {
@@ -68,6 +72,7 @@ pub fn write(target: &Target, thread: usize, common: &Common, out: &mut dyn Writ
                 }
                 writeln!(out)?;
             }
+            Line::Gap(frames) => writeln!(out, "  {}", paint(DIM, &format!("⋮    {frames} frames more")))?,
             Line::Fold { frames, cycle: 1 } => {
                 writeln!(out, "  {}", paint(DIM, &format!("⋮    the same again, {frames} frames")))?;
             }
@@ -82,22 +87,35 @@ pub fn write(target: &Target, thread: usize, common: &Common, out: &mut dyn Writ
         writeln!(out, "  {}", paint(DIM, &format!("⋮    {rest} more lines (--verbose shows them)")))?;
     }
     if hidden > 0 {
-        let text = format!("⋮    {hidden} frames of the language's runtime (--verbose shows them)");
+        let text = format!("⋮    {hidden} frames of the runtime below it (--verbose shows them)");
         writeln!(out, "  {}", paint(DIM, &text))?;
     }
     if let Some(words) = end_in_words(&target.stack(thread).end) {
-        writeln!(out, "  {}", paint(DIM, &clean(&words)))?;
+        writeln!(out, "  {}", paint(DIM, &super::text::wrapped(&clean(&words), 2)))?;
     }
     Ok(())
 }
 
 /// Source file and line, else the module.
-fn place(row: &FrameRow) -> Option<String> {
+fn place(row: &FrameRow, room: usize) -> Option<String> {
     match (&row.file, &row.line, &row.module) {
-        (Ok(file), Ok(line), _) => Some(paint(PLACE, &format!("{}:{line}", shortened(&clean(file))))),
-        (Ok(file), Err(_), _) => Some(paint(PLACE, &shortened(&clean(file)))),
+        (Ok(file), Ok(line), _) => Some(paint(PLACE, &fitting(format!("{}:{line}", shortened(&clean(file))), room))),
+        (Ok(file), Err(_), _) => Some(paint(PLACE, &fitting(shortened(&clean(file)), room))),
         (Err(_), _, Ok(module)) if row.function.is_ok() => Some(paint(DIM, &clean(module))),
         _ => None,
+    }
+}
+
+/// The end of a path that is too long for the line: the file and line are at its end.
+fn fitting(place: String, room: usize) -> String {
+    let length = place.chars().count();
+    if length <= room {
+        place
+    } else {
+        place.chars().skip(length - room + 1).fold("…".to_owned(), |mut text, c| {
+            text.push(c);
+            text
+        })
     }
 }
 
@@ -155,6 +173,8 @@ fn trust_note(row: &FrameRow, verbose: bool) -> Option<String> {
 
 /// Folds repeated frames.
 fn folded(rows: &[FrameRow]) -> Vec<Line<'_>> {
+    // Behind a gap of left-out frames the numbers jump.
+    let jump = |a: &FrameRow, b: &FrameRow| b.index.saturating_sub(a.index).saturating_sub(1);
     let same = |a: Option<&FrameRow>, b: Option<&FrameRow>| match (a, b) {
         (Some(a), Some(b)) => a.pc == b.pc && a.function == b.function,
         _ => false,
@@ -168,10 +188,24 @@ fn folded(rows: &[FrameRow]) -> Vec<Line<'_>> {
         match fold {
             Some((cycle, repeated)) => {
                 lines.extend(rows.iter().skip(at).take(cycle).map(Line::Frame));
-                lines.push(Line::Fold { frames: repeated, cycle });
+                let hidden: usize = rows
+                    .get(at..at + cycle + repeated)
+                    .unwrap_or_default()
+                    .windows(2)
+                    .map(|pair| match pair {
+                        [a, b] => jump(a, b),
+                        _ => 0,
+                    })
+                    .sum();
+                lines.push(Line::Fold { frames: repeated + hidden, cycle });
                 at += cycle + repeated;
             }
             None => {
+                if let Some(hidden) =
+                    at.checked_sub(1).and_then(|i| rows.get(i)).map(|before| jump(before, row)).filter(|&n| n > 0)
+                {
+                    lines.push(Line::Gap(hidden));
+                }
                 lines.push(Line::Frame(row));
                 at += 1;
             }

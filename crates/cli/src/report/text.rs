@@ -30,7 +30,7 @@ pub fn write(target: &Target, common: &Common, out: &mut dyn Write) -> io::Resul
 }
 
 /// Wraps text to the terminal, with a hanging indent.
-fn wrapped(text: &str, indent: usize) -> String {
+pub(super) fn wrapped(text: &str, indent: usize) -> String {
     let width = terminal_width().unwrap_or(100).clamp(60, 110);
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
@@ -120,7 +120,11 @@ fn excerpt(target: &Target, out: &mut dyn Write) -> io::Result<()> {
 fn thread_stack(target: &Target, thread: usize, common: &Common, out: &mut dyn Write) -> io::Result<()> {
     let Some(record) = target.dump().threads.get(thread) else { return Ok(()) };
     let name = record.name.as_deref().map(|name| format!(" \"{}\"", clean(name))).unwrap_or_default();
-    let crashed = if target.crashed_thread() == Some(thread) { ", which crashed" } else { "" };
+    let crashed = match (target.crashed_thread() == Some(thread), target.diagnosis().kind) {
+        (false, _) => "",
+        (true, "killed") => ", which the signal ended",
+        (true, _) => ", which crashed",
+    };
     heading(out, &format!("Stack of thread {}{name}{crashed}", record.tid))?;
     stack::write(target, thread, common, out)
 }

@@ -51,14 +51,18 @@ pub fn rows(target: &Target, thread: usize) -> Vec<FrameRow> {
 pub fn rows_upto(target: &Target, thread: usize, frames: usize) -> Vec<FrameRow> {
     let Some(tid) = target.dump().threads.get(thread).map(|thread| thread.tid) else { return Vec::new() };
     let mut rows = Vec::new();
-    for frame in target.stack(thread).frames.iter().take(frames) {
+    let stack = target.stack(thread);
+    let mut hidden = 0;
+    for (index, frame) in stack.frames.iter().enumerate().take(frames) {
+        // Frames that were left out count, so that a number is the frame's true place.
+        hidden += stack.omitted.filter(|omitted| omitted.at == index).map_or(0, |omitted| omitted.frames as usize);
         let module = target.module_at(frame.address.lookup());
         let places = target.locate(frame.address);
         if places.is_empty() {
-            rows.push(row(tid, rows.len(), frame, module, &Location::default()));
+            rows.push(row(tid, rows.len() + hidden, frame, module, &Location::default()));
         }
         for place in places.iter() {
-            rows.push(row(tid, rows.len(), frame, module, place));
+            rows.push(row(tid, rows.len() + hidden, frame, module, place));
         }
     }
     rows

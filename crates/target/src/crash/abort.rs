@@ -26,7 +26,7 @@ pub(crate) fn explain(scene: &Scene) -> Abort {
         statements: Vec::new(),
         advice: Vec::new(),
         message: text.clone(),
-        frame: blame(scene, &functions),
+        frame: blame(scene),
     };
     let frame_fact = |name: &str| fact("frame", format!("{name} is on the stack"), None);
     if let Some(panic) = rust::find(scene) {
@@ -76,10 +76,14 @@ pub(crate) fn explain(scene: &Scene) -> Abort {
         return abort;
     }
     if let Some((kind, clause)) = text.as_deref().and_then(message::classify) {
+        let text = text.as_deref().unwrap_or_default();
         abort.kind = kind;
-        clause.clone_into(&mut abort.clause);
-        abort.statements.push(checked(kind, text.as_deref().unwrap_or_default()));
-        abort.advice.extend(advice(kind));
+        abort.clause = message::heap_clause(text).unwrap_or(clause).to_owned();
+        abort.statements.push(checked(kind, text));
+        // A block freed twice is found where it happens; other damage was done earlier.
+        if kind != "heap_corruption" || message::heap_clause(text).is_none() {
+            abort.advice.extend(advice(kind));
+        }
         return abort;
     }
     // Without symbols of libstdc++'s own functions, those that unwinding itself uses still tell.
@@ -96,9 +100,12 @@ pub(crate) fn explain(scene: &Scene) -> Abort {
         let found = cpp::find(scene);
         if found.is_some() || thrown {
             abort.kind = "cpp_exception";
+            // Called while unwinding, the personality routine has met a frame that no exception may leave.
+            let stopped = on_stack(&["__gxx_personality_v0", "__cxa_call_terminate"]).is_some();
+            let fate = if stopped { "reached a function that must not throw (noexcept)" } else { "was not caught" };
             abort.clause = match &found {
-                Some(exception) => format!("nobody caught a C++ exception of type {}", exception.type_name),
-                None => "nobody caught a C++ exception".to_owned(),
+                Some(exception) => format!("a C++ exception of type {} {fate}", exception.type_name),
+                None => format!("a C++ exception {fate}"),
             };
             let mut evidence = vec![frame_fact(name)];
             let text = match found {
@@ -106,16 +113,20 @@ pub(crate) fn explain(scene: &Scene) -> Abort {
                     let says = exception.text.as_deref().map(|text| format!(": {text}")).unwrap_or_default();
                     evidence.extend(exception.evidence);
                     abort.message = exception.text.or(abort.message);
-                    format!("An exception of type {} was thrown, and no caller catches it{says}.", exception.type_name)
+                    format!("An exception of type {} was thrown, and {fate}{says}.", exception.type_name)
                 }
-                None => "An exception was thrown, and no caller catches it; its type could not be found.".to_owned(),
+                None => format!("An exception was thrown, and {fate}; its type could not be found."),
             };
             abort.statements.push(statement(text, evidence));
         } else {
             abort.kind = "cpp_terminate";
             abort.clause = "std::terminate was called".to_owned();
-            let text = "std::terminate ended the program, with no exception in flight: it was called directly, or a \
-                        joinable std::thread was destroyed.";
+            let destroyed = functions.iter().any(|(_, name)| name.contains("std::thread::~thread"));
+            let text = if destroyed {
+                "A std::thread was destroyed that had been neither joined nor detached."
+            } else {
+                "std::terminate ended the program, with no exception in flight."
+            };
             abort.statements.push(statement(text, vec![frame_fact(name)]));
             if default_handler(scene) {
                 abort.message = Some("terminate called without an active exception".to_owned());
@@ -150,6 +161,13 @@ pub(crate) fn explain(scene: &Scene) -> Abort {
             abort.advice.extend(advice(kind));
             return abort;
         }
+    }
+    if let Some(first) = first_fault(scene).filter(|first| first.address.is_some()) {
+        abort.statements.push(statement(
+            format!("A signal handler was running: before that, {}.", first.clause),
+            vec![fact("frame", "the frames below the signal frame are those that it interrupted", None)],
+        ));
+        abort.statements.extend(first.statements);
     }
     if let Some((_, name)) = on_stack(&["abort", "__GI_abort"]) {
         let by = abort
@@ -288,19 +306,31 @@ pub(crate) fn is_machinery(function: &str) -> bool {
         || rust::is_machinery(function)
 }
 
-/// The first frame that is not machinery.
-fn blame(scene: &Scene, functions: &[(usize, String)]) -> Option<usize> {
-    let last = functions.iter().take_while(|(_, name)| is_machinery(name)).count();
-    match functions.get(last) {
-        Some((frame, _)) if last > 0 => Some(*frame),
-        _ => outside_libc(scene),
-    }
+/// The first frame that neither is machinery nor lies in a runtime library or in a library's header.
+fn blame(scene: &Scene) -> Option<usize> {
+    scene.stack.frames.iter().position(|frame| {
+        let runtime = scene.target.module_at(frame.address.lookup()).is_none_or(|module| is_runtime(module.name()));
+        !runtime
+            && !scene.is_library(frame)
+            && scene.function(frame).is_none_or(|name| !is_machinery(&name) && !is_libc_text(&name))
+    })
+}
+
+/// Whether a function is one of libc's text and memory functions in one of its variants for a processor, as they appear
+/// in a static program.
+pub(crate) fn is_libc_text(function: &str) -> bool {
+    let variant =
+        ["_avx", "_evex", "_sse", "_erms", "_unaligned", "_generic"].iter().any(|part| function.contains(part));
+    let family =
+        ["__mem", "__str", "__wcs", "__wmem", "__rawmem", "__st"].iter().any(|start| function.starts_with(start));
+    variant && family || matches!(function, "__libc_start_call_main" | "__libc_start_main_impl" | "_start")
 }
 
 /// The first frame outside the C and C++ runtime libraries.
 pub(crate) fn outside_libc(scene: &Scene) -> Option<usize> {
     scene.stack.frames.iter().position(|frame| {
-        scene.target.module_at(frame.address.lookup()).is_some_and(|module| !is_runtime(module.name()))
+        let own = scene.target.module_at(frame.address.lookup()).is_some_and(|module| !is_runtime(module.name()));
+        own && !scene.is_library(frame) && scene.function(frame).is_none_or(|name| !is_libc_text(&name))
     })
 }
 

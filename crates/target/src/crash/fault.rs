@@ -14,6 +14,9 @@ pub(crate) const NULL_AREA: u64 = 0x1_0000;
 /// How far below the stack pointer a function may probe or push before that counts as "at the stack pointer".
 const STACK_REACH: u64 = 1 << 20;
 
+/// Local variables larger than this are taken for a wild stack pointer instead.
+const LARGEST_FRAME: u64 = 1 << 32;
+
 /// What came out of looking at a fault.
 pub(crate) struct Fault {
     pub kind: &'static str,
@@ -98,15 +101,23 @@ pub(crate) fn memory(scene: &Scene, event: Event) -> Fault {
         fault.clause = "its stack is full".to_owned();
         fault.statements.extend(overflow);
         fault.advice.push(
-            "Look for the recursion that does not end, or for a very large local variable; `ulimit -s` sets the main \
-             thread's stack size."
+            "Look for the recursion that does not end, or for a very large local variable. The main thread's stack size is \
+             set by `ulimit -s`, another thread's by whoever creates it."
                 .to_owned(),
         );
         return fault;
     }
-    let (kind, where_, why) = classify(scene, at, write, event.protected, noncanonical.is_some());
+    let base_is_null =
+        access.is_some_and(|access| access.place.slots().any(|slot| scene.registers.get(slot) == Some(0)));
+    let (kind, where_, why) = classify(scene, base_is_null, at, write, event.protected, noncanonical.is_some());
     fault.kind = kind;
     fault.clause = format!("it {did} at {where_}");
+    let misaligned = decoded.as_ref().zip(access).and_then(|(one, access)| misaligned(scene, one, access, at, &event));
+    let (kind, why) = match misaligned {
+        Some(why) => ("misaligned", Some(why)),
+        None => (kind, why),
+    };
+    fault.kind = kind;
     let through = decoded.as_ref().zip(access).map(|(one, access)| through(scene, one, access, at)).unwrap_or_default();
     let upper = did.replacen("read", "reads", 1).replacen("wrote", "writes", 1).replacen("touched", "touches", 1);
     let first = match &decoded {
@@ -316,11 +327,33 @@ fn bad_register(scene: &Scene, access: Access, at: u64) -> Option<usize> {
     }
 }
 
+/// A wide access that demands an aligned address, to memory that is there: x86 reports it as a protection fault.
+fn misaligned(
+    scene: &Scene,
+    one: &Instruction,
+    access: Access,
+    at: u64,
+    event: &Event,
+) -> Option<(String, Vec<Evidence>)> {
+    let demands = ["movaps", "movapd", "movdqa", "movntdq", "movntps", "movntpd", "vmovaps", "vmovapd", "vmovdqa"];
+    let size = u64::from(access.size);
+    let applies = size >= 16
+        && !at.is_multiple_of(size)
+        && event.protected.is_none()
+        && demands.iter().any(|name| one.text.starts_with(name));
+    let region = scene.region(at).filter(|_| applies)?;
+    region.permissions.filter(|permissions| permissions.read)?;
+    let text =
+        format!("The address is not a multiple of {size}, which this instruction demands; the memory itself is there.");
+    Some((text, vec![fact("region", region_words(region), Some(region.start.0))]))
+}
+
 type Reason = Option<(String, Vec<Evidence>)>;
 
 /// The verdict's name, the address in words, and why it is bad.
 fn classify(
     scene: &Scene,
+    base_is_null: bool,
     at: u64,
     write: bool,
     protected: Option<bool>,
@@ -340,9 +373,7 @@ fn classify(
     }
     if at < NULL_AREA {
         let words = if at == 0 { "a null pointer".to_owned() } else { format!("{at:#x}, a null pointer plus {at}") };
-        let why = (at != 0).then(|| {
-            (format!("An address that small is a null pointer to a structure or array, plus the {at} bytes to the member or element."), Vec::new())
-        });
+        let why = (at != 0).then(|| (small_address(base_is_null, at), Vec::new()));
         return (pick("null_read", "null_write"), words, why);
     }
     let Some(region) = scene.region(at) else {
@@ -361,9 +392,9 @@ fn classify(
     match region.permissions {
         Some(permissions) if !permissions.read && !permissions.write && !permissions.execute => {
             let why = format!(
-                "The memory at {at:#x} may not be touched at all: it is a guard page or was given up with mprotect."
+                "The memory at {at:#x} may not be touched at all: it is a guard page, or mprotect or mmap made it so."
             );
-            ("guard_page", format!("{at:#x}, in a guard page"), Some((why, facts)))
+            ("guard_page", format!("{at:#x}, memory that may not be accessed"), Some((why, facts)))
         }
         Some(permissions) if write && !permissions.write => {
             let why = format!("The memory at {at:#x}{name} is read-only.");
@@ -376,6 +407,18 @@ fn classify(
             (pick("wild_read", "wild_write"), format!("{at:#x}"), Some((why, facts)))
         }
         _ => (pick("wild_read", "wild_write"), format!("{at:#x}"), None),
+    }
+}
+
+/// What an address below [`NULL_AREA`] means: certain only if one of the registers that make it is zero.
+fn small_address(base_is_null: bool, at: u64) -> String {
+    if base_is_null {
+        format!("That is a null pointer to a structure or array, plus the {at} bytes to the member or element.")
+    } else {
+        format!(
+            "Nothing is ever mapped that low: it is probably a null pointer plus {at}, or a number that was taken for a \
+             pointer."
+        )
     }
 }
 
@@ -443,14 +486,12 @@ fn stack_overflow(scene: &Scene, at: u64, evidence: &[Evidence]) -> Option<Vec<S
     if scene.region(at).is_some_and(usable) {
         return None;
     }
-    // The memory in use lies just above: it must begin within reach, and hold frames of this very stack.
+    // The memory in use lies above, and holds frames of this very stack; far above, if the locals are that large.
     let next = dump.regions.partition_point(|region| region.start.0 <= at);
-    let stack = dump
-        .regions
-        .iter()
-        .skip(next)
-        .find(|region| usable(region))
-        .filter(|region| region.start.0 - at <= STACK_REACH)?;
+    let stack = dump.regions.iter().skip(next).find(|region| usable(region))?;
+    if stack.start.0 - at > LARGEST_FRAME {
+        return None;
+    }
     let holds_frames = scene
         .stack
         .frames
@@ -471,11 +512,21 @@ fn stack_overflow(scene: &Scene, at: u64, evidence: &[Evidence]) -> Option<Vec<S
         ),
         facts,
     )];
+    let beyond = stack.start.0 - at;
+    if beyond > STACK_REACH {
+        let function =
+            scene.stack.frames.first().map(|frame| format!(" of {}", scene.place(frame))).unwrap_or_default();
+        let text = format!(
+            "The stack pointer is {} KiB below the stack: the local variables{function} do not fit.",
+            beyond >> 10
+        );
+        statements.push(statement(text, vec![fact("register", format!("stack pointer = {sp:#x}"), Some(sp))]));
+    }
     statements.extend(recursion(scene));
     Some(statements)
 }
 
-/// The function that calls itself, if one fills the stack.
+/// The function that calls itself, or those that call each other, if they fill the stack.
 fn recursion(scene: &Scene) -> Option<Statement> {
     let frames = &scene.stack.frames;
     let mut counts: Vec<(u64, usize)> = Vec::new();
@@ -487,17 +538,29 @@ fn recursion(scene: &Scene) -> Option<Statement> {
             counts.push((at, 1));
         }
     }
-    let (address, count) = counts.into_iter().max_by_key(|(_, count)| *count).filter(|(_, count)| *count >= 16)?;
-    let frame = frames.iter().find(|frame| frame.address.address().0 == address)?;
-    let at_least = if matches!(scene.stack.end, crate::StackEnd::Limit(_)) { "at least " } else { "" };
-    let per_call = frames.windows(2).find_map(|pair| match pair {
-        [inner, outer] if inner.address.address().0 == address => Some(outer.cfa?.0.checked_sub(inner.cfa?.0)?),
-        _ => None,
-    });
-    let per_call = per_call.map(|bytes| format!(", {bytes} bytes of stack a call")).unwrap_or_default();
-    let text = format!(
-        "{} calls itself again and again: {at_least}{count} frames of it are on the stack{per_call}.",
-        scene.place(frame)
-    );
-    Some(statement(text, vec![fact("frame", format!("{count} frames return to {address:#x}"), Some(address))]))
+    let most = counts.iter().map(|(_, count)| *count).max().filter(|&most| most >= 16)?;
+    let mut functions: Vec<String> = Vec::new();
+    let mut evidence = Vec::new();
+    for (address, _) in counts.iter().filter(|(_, count)| *count > most / 2).take(6) {
+        let frame = frames.iter().find(|frame| frame.address.address().0 == *address)?;
+        let place = scene.place(frame);
+        if !functions.contains(&place) {
+            functions.push(place);
+        }
+        evidence.push(fact(
+            "frame",
+            format!("frames of the stack return to {address:#x} again and again"),
+            Some(*address),
+        ));
+    }
+    // The innermost and outermost frames are kept; those between are counted.
+    let hidden = scene.stack.omitted.map_or(0, |omitted| omitted.frames);
+    let total = frames.len() as u64 + hidden;
+    let at_least = if scene.stack.end == crate::StackEnd::Outermost { "" } else { "more than " };
+    let who = match functions.as_slice() {
+        [one] => format!("{one} calls itself again and again"),
+        [rest @ .., last] => format!("{} and {last} call each other again and again", rest.join(", ")),
+        [] => return None,
+    };
+    Some(statement(format!("{who}: {at_least}{total} frames are on the stack."), evidence))
 }

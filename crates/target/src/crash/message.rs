@@ -48,3 +48,14 @@ pub(crate) fn classify(message: &str) -> Option<(&'static str, &'static str)> {
         None
     }
 }
+
+/// What a message of malloc says exactly, where it does.
+pub(crate) fn heap_clause(message: &str) -> Option<&'static str> {
+    if message.contains("double free") {
+        Some("a block of memory was freed twice")
+    } else if message.contains("invalid pointer") {
+        Some("free() or realloc() was given a pointer that malloc never gave")
+    } else {
+        None
+    }
+}

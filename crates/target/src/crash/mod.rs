@@ -62,6 +62,12 @@ pub struct Diagnosis {
     pub signal: Option<String>,
 }
 
+/// The name of a Linux signal on the commonest processors, as `SIGSEGV`.
+#[must_use]
+pub fn signal_name(number: i32) -> String {
+    names::signal(afterimage_dump::Os::Linux, afterimage_dump::Arch::X86_64, number).0
+}
+
 impl Diagnosis {
     /// Takes over what the analysis of a fault found, and gives its clause for the headline.
     fn take_fault(&mut self, found: fault::Fault) -> String {
@@ -126,10 +132,13 @@ fn who(target: &Target) -> String {
 }
 
 fn healthy(target: &Target) -> Diagnosis {
-    let headline = if target.dump().threads.is_empty() {
-        format!("Nothing in this dump says that anything went wrong with {}; it holds no thread either.", who(target))
-    } else {
-        format!("Nothing is wrong with {}: no signal and no exception is in this dump.", who(target))
+    let dump = target.dump();
+    let headline = match (dump.threads.is_empty(), dump.complete()) {
+        (true, false) => format!("This dump lost what would tell what happened to {}: see below.", who(target)),
+        (true, true) => format!("This dump holds no thread of {}, and no signal or exception.", who(target)),
+        (false, _) => {
+            format!("{} had not crashed when this dump was taken: it holds no signal and no exception.", who(target))
+        }
     };
     Diagnosis { kind: "none", headline, ..Diagnosis::default() }
 }
@@ -163,13 +172,17 @@ pub(crate) fn finish(scene: &Scene, mut diagnosis: Diagnosis, name: &str, meanin
         // A fault inside libc is nearly always its caller's doing; a jump into nowhere is the jumper's.
         let runtime = frames.first().is_some_and(|frame| {
             scene.target.module_at(frame.address.lookup()).is_none_or(|module| abort::is_runtime(module.name()))
+                || scene.is_library(frame)
+                || scene.function(frame).is_some_and(|name| abort::is_libc_text(&name))
         });
         diagnosis.blame_frame = if runtime { abort::outside_libc(scene) } else { Some(0) };
     }
     let blame = diagnosis.blame_frame.and_then(|index| frames.get(index).map(|frame| (index, frame)));
     let mut place = String::new();
     if let Some((index, frame)) = blame {
-        place = format!(", in {}", scene.place(frame));
+        if diagnosis.kind != "killed" {
+            place = format!(", in {}", scene.place(frame));
+        }
         diagnosis.blame_location = scene.own_location(frame);
         let inside = frames.first().filter(|_| index > 0).and_then(|frame| scene.function(frame));
         if let Some(inside) = inside

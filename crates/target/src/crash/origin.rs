@@ -30,6 +30,10 @@ pub(crate) fn trace(scene: &Scene, slot: usize) -> Vec<Statement> {
             break;
         };
         let Some(one) = walk.code.get(index) else { break };
+        // A jump that lands behind the writer could have come by another way, with another value.
+        if jumped_into(&walk, one.address, scene_pc(scene)) {
+            break;
+        }
         let instruction_fact = fact("instruction", format!("{:#x}: {}", one.address, one.text), Some(one.address));
         let moves = one.moves.filter(|(target, _)| *target == wanted);
         match moves.map(|(_, origin)| origin) {
@@ -67,6 +71,18 @@ pub(crate) fn trace(scene: &Scene, slot: usize) -> Vec<Statement> {
         }
     }
     steps
+}
+
+fn scene_pc(scene: &Scene) -> u64 {
+    scene.pc().unwrap_or_default()
+}
+
+/// Whether some jump of the function, as far as it was decoded, lands behind `writer` and not behind the crash.
+fn jumped_into(walk: &Walk, writer: u64, pc: u64) -> bool {
+    walk.code.iter().any(|one| match one.effect {
+        instruction::Effect::Branch { call: false, target: Some(target) } => target > writer && target <= pc,
+        _ => false,
+    })
 }
 
 struct Walk {
@@ -126,6 +142,11 @@ fn writes(scene: &Scene, one: &Instruction, slot: usize) -> bool {
 /// A register that nothing has written is still what the caller passed.
 fn argument(scene: &Scene, walk: &Walk, slot: usize, value: u64) -> Option<Statement> {
     let name = scene.register_name(slot);
+    // The register still holds what the function was given. If that is another value, the one in question came from
+    // somewhere else: a loop has replaced the copy of the argument.
+    if scene.registers.get(slot) != Some(value) {
+        return None;
+    }
     let position = instruction::argument_slots(scene.registers.arch()).iter().position(|&n| n == name)?;
     let frame = scene.stack.frames.first()?;
     let inlined = scene.target.locate(frame.address).len() > 1;
@@ -175,10 +196,12 @@ fn loaded(
         fact("instruction", format!("{:#x}: {}", loader.address, loader.text), Some(loader.address)),
         fact("memory", format!("the {size} bytes at {address:#x} are {value:#x}"), Some(address)),
     ];
-    let stored = walk.code.iter().take(index).enumerate().rev().find_map(|(at, one)| {
+    let mut stores = walk.code.iter().take(index).enumerate().filter_map(|(at, one)| {
         let (target, slot) = one.stores?;
         (target == place).then_some((slot, at))
     });
+    // Two stores to one place: which of them was the last cannot be told without following jumps.
+    let stored = stores.next().filter(|_| stores.next().is_none());
     let stack = scene.registers.sp().is_some_and(|sp| address >= sp.0 && address - sp.0 < 1 << 20);
     let what = if stack { "the local variable" } else { "memory" };
     let text = format!("{name} was loaded from {what} at {address:#x} by `{}`; it holds {value:#x}.", loader.text);

@@ -75,6 +75,12 @@ impl<'a> Scene<'a> {
         places.iter().find(|place| !is_library(place)).or(places.first()).cloned()
     }
 
+    /// Whether all that is known of a frame lies in the text of a language's own library.
+    pub fn is_library(&self, frame: &Frame) -> bool {
+        let places = self.target.locate(frame.address);
+        !places.is_empty() && places.iter().all(is_library)
+    }
+
     /// The region that holds an address.
     pub fn region(&self, at: u64) -> Option<&'a Region> {
         self.target.dump().region(Virt(at))
@@ -124,7 +130,10 @@ impl<'a> Scene<'a> {
 
 /// Whether a place is in the text of Rust's or C++'s own library.
 fn is_library(place: &Location) -> bool {
-    place.file.as_deref().is_some_and(|file| file.starts_with("/rustc/") || file.contains("/include/c++/"))
+    place
+        .file
+        .as_deref()
+        .is_some_and(|file| file.starts_with("/rustc/") || file.contains("/include/c++/") || file.contains("/lib/gcc/"))
 }
 
 /// The last two parts of a path: enough to know it, short enough for a sentence.

@@ -61,6 +61,9 @@ fn killed(
 ) -> String {
     diagnosis.kind = "killed";
     let process = &scene.target.dump().process;
+    if own && let Some(clause) = sent_again(scene, diagnosis, name, evidence) {
+        return clause;
+    }
     let Some(sender) = info.and_then(|info| info.pid) else {
         let text = format!("A process sent {name} to it; the dump does not tell which one.");
         diagnosis.statements.push(statement(text, vec![evidence.clone()]));
@@ -68,26 +71,53 @@ fn killed(
     };
     let user = info.and_then(|info| info.uid).map(|uid| format!(", of user {uid}")).unwrap_or_default();
     let (who, clause) = if own {
-        ("the process itself".to_owned(), format!("it sent {name} to itself"))
+        ("The process itself".to_owned(), format!("it sent {name} to itself"))
     } else if Some(sender) == process.ppid {
-        (format!("its parent, process {sender}{user}"), format!("its parent (process {sender}) sent it {name}"))
+        (format!("Its parent, process {sender}{user},"), format!("its parent (process {sender}) sent it {name}"))
     } else if sender == 0 {
         // A sender in another PID namespace, or the kernel acting for a process, shows as 0.
         (
-            "a process that is not visible in its PID namespace (it shows as 0)".to_owned(),
+            "A process that is not visible in its PID namespace (it shows as 0)".to_owned(),
             format!("{name} was sent to it from outside its PID namespace"),
         )
     } else {
-        (format!("process {sender}{user}"), format!("process {sender} sent it {name}"))
+        (format!("Process {sender}{user}"), format!("process {sender} sent it {name}"))
     };
     let mut facts = vec![evidence.clone(), fact("signal", format!("si_pid = {sender}"), None)];
     facts.extend(info.and_then(|info| info.uid).map(|uid| fact("signal", format!("si_uid = {uid}"), None)));
     diagnosis.statements.push(statement(
-        format!("The signal was not caused by what the program did at that moment: {who} sent it."),
+        format!("{who} sent the signal; what the program did at that moment did not cause it."),
         facts,
     ));
     diagnosis.blame_frame = abort::outside_libc(scene);
     clause
+}
+
+/// A crash handler that gives the signal back its default action and sends it again: the signal comes from the process
+/// itself, but the thread stands at the instruction that failed first.
+fn sent_again(scene: &Scene, diagnosis: &mut Diagnosis, name: &str, evidence: &Evidence) -> Option<String> {
+    if !matches!(name, "SIGSEGV" | "SIGBUS") {
+        return None;
+    }
+    let function = scene.function(scene.stack.frames.first()?)?;
+    if abort::is_machinery(&function) {
+        return None;
+    }
+    let event = Event { reported: None, protected: None, access: None, execute: false, evidence: evidence.clone() };
+    let found = fault::memory(scene, event);
+    // Only a fault that the memory map confirms: the instruction alone proves nothing.
+    let at = found.address?;
+    let bad = at < fault::NULL_AREA || scene.region(at).is_none() || found.kind == "noncanonical";
+    if !bad {
+        return None;
+    }
+    let clause = diagnosis.take_fault(found);
+    let text = format!(
+        "The process sent {name} to itself, as a crash handler does that hands the signal on; the thread still stands at \
+         the instruction that failed first."
+    );
+    diagnosis.statements.push(statement(text, vec![evidence.clone()]));
+    Some(clause)
 }
 
 fn segmentation(

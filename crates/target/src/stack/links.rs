@@ -77,8 +77,9 @@ impl Rules<'_> {
             Link::Window { bias } => return self.by_window(here, bias),
         };
         // Folklore: on 64-bit Windows compilers let rbp point into the middle of a frame, so nothing is a chain there.
-        let chained =
-            here.trust == Trust::FramePointer && !(self.arch == Arch::X86_64 && self.world.os() == Os::Windows);
+        let chained = (here.trust == Trust::FramePointer
+            && !(self.arch == Arch::X86_64 && self.world.os() == Os::Windows))
+            || (here.trust == Trust::Cfi && matches!(self.world.os(), Os::MacOs | Os::Ios));
         if raw & self.mask == 0 {
             // An empty record ends a chain. Where the chain is only guessed at, zeros may be just zeros.
             return Err(if chained { Refusal::Outermost } else { Refusal::Empty });

@@ -78,13 +78,15 @@ struct Walk<'a> {
     /// Places where the stack pointer jumped.
     jumps: HashSet<(u64, u64)>,
     scans: usize,
+    /// Whether any frame so far was only scanned for.
+    guessed: bool,
     strayed: bool,
 }
 
 /// Walks from a register set outwards.
 pub(super) fn walk(world: &dyn World, registers: Registers, limits: Limits) -> Stack {
     let Some(pc) = registers.pc() else { return Stack::default() };
-    let mut walk = Walk { rules: Rules::new(world), jumps: HashSet::new(), scans: 0, strayed: false };
+    let mut walk = Walk { rules: Rules::new(world), jumps: HashSet::new(), scans: 0, guessed: false, strayed: false };
     let max_frames = limits.frames.max(1);
     let tail_limit = TAIL.min(max_frames / 2);
     let mut frames = Collected {
@@ -155,7 +157,7 @@ impl Walk<'_> {
         } else {
             match self.rules.cfi(here) {
                 // Where the stack pointer itself is a guess, so is what the tables make of it.
-                Ok(found) if !here.exact && !self.returns(&found) => {
+                Ok(found) if (!here.exact || self.guessed) && !self.returns(&found) => {
                     note(&mut why, "the unwind rule counts from a stack pointer that is only guessed");
                 }
                 Ok(found) => {
@@ -296,6 +298,7 @@ impl Walk<'_> {
         }
         if found.here.trust == Trust::Scan {
             self.scans += 1;
+            self.guessed = true;
         } else {
             self.scans = 0;
         }

@@ -78,6 +78,10 @@ impl<'a> Window<'a> {
                 return n;
             }
         }
+        // A scan asks for as many places that are not there as there are words on a stack: they shall cost no block.
+        if self.memory.read_upto(Virt(at), &mut [0]) == 0 {
+            return 0;
+        }
         let Some(block) = blocks.iter_mut().min_by_key(|block| block.used) else { return 0 };
         let aligned = at & !(BLOCK - 1);
         for start in [aligned, at] {

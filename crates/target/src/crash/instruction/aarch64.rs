@@ -103,6 +103,9 @@ fn effect(decoded: &Decoded, address: u64, registers: &Registers) -> Effect {
         Opcode::BL | Opcode::BLR => branch(true),
         Opcode::B | Opcode::BR => branch(false),
         Opcode::RET => Effect::Return,
+        // Every other instruction with a target inside the code is a conditional branch; `adr` and `ldr` load from it.
+        Opcode::CBZ | Opcode::CBNZ | Opcode::TBZ | Opcode::TBNZ => branch(false),
+        _ if decoded.to_string().starts_with("b.") => branch(false),
         _ => Effect::Other,
     }
 }

@@ -53,7 +53,9 @@ pub(super) fn decode(bytes: &[u8], address: u64, registers: &Registers) -> Optio
         _ if decoded.is_privileged() => Effect::Privileged,
         _ => match decoded.flow_control() {
             FlowControl::Call | FlowControl::IndirectCall => branch(true),
-            FlowControl::UnconditionalBranch | FlowControl::IndirectBranch => branch(false),
+            FlowControl::UnconditionalBranch | FlowControl::IndirectBranch | FlowControl::ConditionalBranch => {
+                branch(false)
+            }
             FlowControl::Return => Effect::Return,
             _ => Effect::Other,
         },
