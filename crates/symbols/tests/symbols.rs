@@ -202,7 +202,7 @@ impl Machine for Stack {
 fn breakpad_lines_inlines_and_stack_rules() {
     let sym = "MODULE windows x86 0 test.pdb\r\nFILE 1 c:\\src\\a.cc\r\nFILE 2 c:\\src\\b.h\r\nINLINE_ORIGIN 7 ns::inner(int)\r\n\
         FUNC m 1000 40 8 ns::outer(int)\r\nINLINE 0 12 1 7 1010 8 1030 4\r\n1000 10 10 1\r\n1010 8 99 2\r\n1018 28 13 1\r\n\
-        PUBLIC 2000 4 exported\r\nSTACK WIN 4 1000 40 3 0 8 4 c 0 1 $T0 $ebp = $eip $T0 4 + ^ = $ebp $T0 ^ = $esp $T0 8 + = \r\n\
+        PUBLIC 2000 4 exported\r\nSTACK WIN 4 1000 40 3 0 8 4 c 0 1 $T0 $ebp = $eip $T0 4 + ^ =$ebp $T0 ^ = $esp $T0 8 + = \r\n\
         STACK WIN 0 3000 10 0 0 0 4 8 0 0 1\r\nSTACK CFI INIT 4000 20 .cfa: $esp 4 + .ra: .cfa 4 - ^\r\nSTACK CFI 4001 .cfa: $esp 8 + $ebp: .cfa 8 - ^\r\n";
     let module = ModuleSymbols::from_breakpad(Arc::new(sym.as_bytes().to_vec())).unwrap();
     let frames = module.locate(0x1012);

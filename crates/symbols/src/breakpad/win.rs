@@ -75,6 +75,8 @@ pub(super) fn step(data: &[u8], index: &Index, arch: Arch, at: u64, machine: &dy
         }
         let program = std::str::from_utf8(record.rest)
             .map_err(|_| CfiMiss::Malformed("the stack record's program is no text".into()))?;
+        // Folklore: MSVC leaves the space behind a `=` out in records of functions that realign their stack.
+        let program = program.replace('=', " = ");
         scope.run(program.split_ascii_whitespace())?;
         let given = |name: &str| scope.names.get(name).copied();
         let missing = |name: &str| CfiMiss::Malformed(format!("the stack record's program does not give {name}"));
