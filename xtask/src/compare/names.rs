@@ -20,6 +20,8 @@ type Symbols = HashMap<String, HashSet<u64>>;
 const SAME: &[(&str, &str)] = &[
     // glibc: one function with a name by POSIX and one by BSD; sysdeps/posix/raise.c.
     ("raise", "gsignal"),
+    // The vDSO has both names at one address; it has no file that `nm` could be asked about.
+    ("clock_gettime", "__vdso_clock_gettime"),
     // rustc: the function of `#[panic_handler]` has the one name in DWARF and the other for the linker.
     ("panic_handler", "rust_begin_unwind"),
     // glibc: a strong and a weak name of one system call's function.
