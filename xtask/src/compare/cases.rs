@@ -169,17 +169,15 @@ impl Case {
         let root = tools::shared().context("find the shared folder")?.join("samples");
         let path = root.join(&self.name);
         let beside = path.parent().context("find the sample's folder")?;
+        let empty = scratch.join("empty");
+        std::fs::create_dir(&empty)?;
+        let sysroot = Some(empty);
         if self.kind == Kind::Minidump {
             let stored = beside.join(format!("{}.tool-stackwalk.json", plain_name(&path)));
             let packed = stored.with_extension("json.zst");
             let stored = [stored, packed].into_iter().find(|path| path.is_file());
             let files = Files { core: path.clone(), folder: scratch.to_owned(), foreign: true, program: None };
-            return Ok(Ready {
-                call: Call { dump: path, debug: Vec::new(), foreign: true },
-                files,
-                live: false,
-                stored,
-            });
+            return Ok(Ready { call: Call { dump: path, debug: Vec::new(), sysroot }, files, live: false, stored });
         }
         let name = plain_name(&path);
         for entry in std::fs::read_dir(beside)? {
@@ -199,7 +197,7 @@ impl Case {
         let mut debug: Vec<PathBuf> = program.clone().into_iter().collect();
         debug.push(scratch.to_owned());
         Ok(Ready {
-            call: Call { dump: path, debug, foreign: true },
+            call: Call { dump: path, debug, sysroot },
             files: Files { program, core, folder: scratch.to_owned(), foreign: true },
             live: matches!(machine, Some(3 | 62)),
             stored,
@@ -224,7 +222,7 @@ fn program_names(core: &str) -> Vec<String> {
 
 fn crashed(built: &crashers::BuiltCrasher, core: PathBuf) -> Ready {
     Ready {
-        call: Call { dump: core.clone(), debug: vec![built.dir.clone()], foreign: false },
+        call: Call { dump: core.clone(), debug: vec![built.dir.clone()], sysroot: None },
         files: Files { program: Some(built.program.clone()), core, folder: built.dir.clone(), foreign: false },
         live: true,
         stored: None,

@@ -47,8 +47,6 @@ const STALE_LINK: &str = "takes the link register for the caller, where the func
 const PAST_CHAIN: &str = "only scans from its second frame on; we follow the frame pointers to the C library first";
 /// Windows' x64 programs need `.pdata` for more; where the facts beside a sample name functions, ours are these.
 const PAST_CODE: &str = "only scans from its second frame on; we follow the instructions to the return address first";
-/// Neither symbols nor code are at hand.
-const ONLY_GUESSES: &str = "goes on for many frames that are only scanned for, also the value -1; we stop after 16";
 
 /// The reason for a difference, if it is accepted.
 pub fn reason(dump: &str, peer: &str) -> Option<&'static str> {

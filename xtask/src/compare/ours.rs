@@ -13,8 +13,8 @@ pub struct Call {
     pub dump: PathBuf,
     /// Files and folders with programs and symbols.
     pub debug: Vec<PathBuf>,
-    /// Whether this machine's own files may be used.
-    pub foreign: bool,
+    /// An empty folder in place of this machine's own files, where those are not the dump's.
+    pub sysroot: Option<PathBuf>,
 }
 
 impl Call {
@@ -24,8 +24,8 @@ impl Call {
         for path in &self.debug {
             command.arg("--debug").arg(path);
         }
-        if self.foreign {
-            command.args(["--sysroot", "/nonexistent"]);
+        if let Some(sysroot) = &self.sysroot {
+            command.arg("--sysroot").arg(sysroot);
         }
         let output = command.arg("show").arg(&self.dump).arg(table).output().context("start our program")?;
         let remarks = String::from_utf8_lossy(&output.stderr).into_owned();

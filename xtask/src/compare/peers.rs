@@ -104,7 +104,7 @@ pub fn stored_eu_stack(text: &str) -> Vec<Stack> {
         if let Some(tid) = line.strip_prefix("TID ").and_then(|rest| rest.trim_end_matches(':').parse().ok()) {
             stacks.push(Stack { tid, ..Stack::default() });
         } else if let (true, Some(stack)) = (line.starts_with('#'), stacks.last_mut()) {
-            let mut words = line.splitn(2, "0x").nth(1).unwrap_or_default().splitn(2, ' ');
+            let mut words = line.split_once("0x").map_or("", |(_, rest)| rest).splitn(2, ' ');
             let pc = words.next().and_then(hex);
             stack.frames.push(Frame { pc, name: words.next().and_then(name), ..Frame::default() });
         }
