@@ -29,6 +29,19 @@ pub const KNOWN: &[(&str, &str, &str)] = &[
     ("minidump-other-os/breakpad/linux_stacksmash.dmp", "stackwalk", "shows one frame of a scan twice"),
     ("minidump-other-os/rust-minidump/linux-mini.dmp", "stackwalk", PAST_CODE),
     ("minidump-other-os/sentry/linux.dmp", "stackwalk", PAST_CODE),
+    ("minidump-other-os/electron/linux.dmp", "stackwalk", ONLY_GUESSES),
+    ("minidump-other-os/sentry/macos-no-fp.dmp", "stackwalk", "shows an address within a Mach-O header as a frame"),
+    ("windows-user/radare/calc.dmp", "stackwalk", ONLY_GUESSES),
+    (
+        "windows-user/sentry-crash/windows.dmp",
+        "stackwalk",
+        "had no symbols: its second frame is the wrong one, by a realigned ebp; ours is by STACK WIN of crash.sym",
+    ),
+    (
+        "windows-wine/crash-arm64.dmp",
+        "stackwalk",
+        "leaves out the callers that the facts name, level2 and level1; behind them both guess until there is .pdata",
+    ),
     (
         "windows-user/lldb-fizzbuzz/fizzbuzz_wow64.dmp.zst",
         "stackwalk",
@@ -47,6 +60,8 @@ const STALE_LINK: &str = "takes the link register for the caller, where the func
 const PAST_CHAIN: &str = "only scans from its second frame on; we follow the frame pointers to the C library first";
 /// Windows' x64 programs need `.pdata` for more; where the facts beside a sample name functions, ours are these.
 const PAST_CODE: &str = "only scans from its second frame on; we follow the instructions to the return address first";
+/// Neither symbols nor code are at hand.
+const ONLY_GUESSES: &str = "goes on for many frames that are only scanned for, also the value -1; we stop after 16";
 
 /// The reason for a difference, if it is accepted.
 pub fn reason(dump: &str, peer: &str) -> Option<&'static str> {
