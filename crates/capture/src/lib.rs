@@ -1,6 +1,6 @@
 //! Takes memory dumps of processes without harming them.
 //!
-//! *What it is*: [`run`] starts a program under watch and writes a dump at the very moment at which a signal kills it.
+//! *What it is*: [`run()`] starts a program under watch and writes a dump at the very moment at which a signal kills it.
 //! *What it is not*: it knows no symbols and explains nothing; it works when things are broken.
 //!
 //! ```no_run

@@ -1,7 +1,7 @@
 //! JSON lines: one object a row. Addresses are strings, so that no reader rounds them; a missing value is `null`, with
 //! its reason under `absent`.
 //!
-//! *Trap*: JSON's own rules let U+009B and the like through, which steers a terminal as ESC does; [`line`] escapes them.
+//! *Trap*: JSON's own rules let U+009B and the like through, which steers a terminal as ESC does; [`line()`] escapes them.
 
 use super::Printer;
 use afterimage_tables::{Cell, Column, Sink, Table, Value};
