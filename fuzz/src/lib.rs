@@ -14,7 +14,7 @@ mod meter;
 mod module;
 
 pub use meter::LIMIT;
-pub use module::{breakpad, dwarf, elf_symbols};
+pub use module::{breakpad, dwarf, elf_symbols, lines_met};
 
 use afterimage_dump::source::SharedSource;
 use afterimage_dump::{Budget, Dump, Memory, compressed, open_source};

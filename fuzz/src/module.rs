@@ -23,6 +23,7 @@ pub fn elf_symbols(bytes: &[u8]) {
                 usize::try_from(at).ok().and_then(|at| bytes.get(at..)).and_then(|from| from.get(..buffer.len()));
             from.map(|from| buffer.copy_from_slice(from)).is_some()
         });
+        let places = places(&blob);
         let parsed = [
             ElfObject::parse(blob.clone()),
             ElfObject::parse_image(blob.clone()),
@@ -30,10 +31,9 @@ pub fn elf_symbols(bytes: &[u8]) {
         ];
         for object in parsed.into_iter().flatten() {
             let _ = (object.build_id().map(<[u8]>::len), object.bytes_at(object.entry(), 16).map(<[u8]>::len));
-            let places = places(&object);
             let symbols = ModuleSymbols::from_elf(Some(object), None, Arc::new(NoFiles));
             let _ = (symbols.symbol_by_name("main"), symbols.symbol_entry_by_name("__abort_msg"));
-            for at in places {
+            for &at in &places {
                 let _ = symbols.function(at);
                 unwind(&symbols, at, bytes);
             }
@@ -46,8 +46,7 @@ pub fn elf_symbols(bytes: &[u8]) {
 pub fn dwarf(bytes: &[u8]) {
     meter::metered(|| {
         let blob: Blob = Arc::new(bytes.to_vec());
-        let Ok(object) = ElfObject::parse(blob.clone()) else { return };
-        let places = places(&object);
+        let places = places(&blob);
         let files: [Arc<dyn Files>; 2] = [Arc::new(NoFiles), Arc::new(Itself(blob.clone()))];
         for files in files {
             let Ok(object) = ElfObject::parse(blob.clone()) else { return };
@@ -59,6 +58,15 @@ pub fn dwarf(bytes: &[u8]) {
             let _ = symbols.sources();
         }
     });
+}
+
+/// How many of the addresses that [`dwarf`] asks for have a line: for the test of that target.
+pub fn lines_met(bytes: &[u8]) -> usize {
+    let blob: Blob = Arc::new(bytes.to_vec());
+    let Ok(object) = ElfObject::parse(blob.clone()) else { return 0 };
+    let places = places(&blob);
+    let symbols = ModuleSymbols::from_elf(None, Some(object), Arc::new(NoFiles));
+    places.iter().filter(|at| symbols.locate(**at).iter().any(|frame| frame.line.is_some())).count()
 }
 
 /// Breakpad symbol files.
@@ -76,17 +84,23 @@ pub fn breakpad(bytes: &[u8]) {
     });
 }
 
-/// Addresses worth asking for: the entry, and the edges and insides of segments; for an object file the first bytes.
-fn places(object: &ElfObject) -> Vec<u64> {
+/// Addresses worth asking for: the entry, the edges and insides of segments, and the functions that the seeds have; for an
+/// object file the first bytes.
+fn places(blob: &Blob) -> Vec<u64> {
+    let Ok(object) = ElfObject::parse(blob.clone()) else { return Vec::new() };
     let mut places = vec![object.entry(), u64::MAX, u64::MAX >> 1];
-    for segment in object.segments().iter().take(6) {
-        let code = segment.flags & 1 != 0;
+    if object.segments().is_empty() {
+        places.extend((0..32).map(|step| step * 4));
+    }
+    for segment in object.segments().iter().take(4) {
         let end = segment.vaddr.wrapping_add(segment.memsz);
         places.extend([segment.vaddr, end, end.wrapping_sub(1)]);
-        places.extend((1..if code { 24 } else { 2 }).map(|step| segment.vaddr.wrapping_add(step * 16 + step % 3)));
+        let steps = if segment.flags & 1 != 0 { 24 } else { 2 };
+        places.extend((1..steps).map(|step| segment.vaddr.wrapping_add(segment.memsz / steps * step)));
     }
-    if object.segments().is_empty() {
-        places.extend((0..32).map(|step| step * 8));
+    let symbols = ModuleSymbols::from_elf(Some(object), None, Arc::new(NoFiles));
+    for start in ["one", "two", "local"].into_iter().filter_map(|name| symbols.symbol_by_name(name)) {
+        places.extend((0..7).map(|step| start.wrapping_add(step * 4)));
     }
     places.truncate(96);
     places
