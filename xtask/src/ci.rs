@@ -2,6 +2,7 @@
 
 use crate::tools::{has, root, run, run_with};
 use crate::{fuzz, generate, licences, setup};
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Instant;
 
@@ -47,5 +48,16 @@ fn tests() -> anyhow::Result<()> {
     if !has("gdb") {
         anyhow::bail!("gdb is missing although it was installed");
     }
+    // A shell that starts a command in the background without job control makes it ignore these two; programs of the
+    // tests would inherit that, and not die of them.
+    let default_signals = || {
+        for signal in [libc::SIGINT, libc::SIGQUIT] {
+            // SAFETY: between fork and exec only async-signal-safe calls are allowed; `signal` is one.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
+        Ok(())
+    };
+    // SAFETY: the closure calls nothing that is not async-signal-safe, and touches no memory of the parent.
+    unsafe { test.pre_exec(default_signals) };
     run_with(&mut test)
 }
