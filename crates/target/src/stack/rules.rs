@@ -14,7 +14,7 @@ use super::window::Window;
 use super::world::{Code, Cpu, Known, World};
 use crate::stack::Trust;
 use afterimage_dump::arch::ArchInfo;
-use afterimage_dump::{Arch, CodeAddr, Registers, Virt};
+use afterimage_dump::{Arch, CodeAddr, Os, Registers, Virt};
 
 /// A frame while it is being worked on.
 #[derive(Clone, Debug)]
@@ -135,7 +135,9 @@ impl<'a> Rules<'a> {
             return Err(no(format!("{at:#x} begins a mapping, so no call stands before it")));
         }
         // A module's headers are no code, but their addresses lie on many a stack: of the module, of its program headers.
-        if self.world.in_module(at) && !self.world.in_module(at.wrapping_sub(0x41)) {
+        // Those of a PE file have its first page for themselves.
+        let headers = if self.world.os() == Os::Windows { 0x1000 } else { 0x41 };
+        if self.world.in_module(at) && !self.world.in_module(at.wrapping_sub(headers)) {
             return Err(no(format!("{at:#x} lies in a module's headers")));
         }
         if self.world.code(at) == Code::Unknown && !self.world.in_module(at) {
