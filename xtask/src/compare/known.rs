@@ -47,19 +47,22 @@ pub const KNOWN: &[(&str, &str, &str)] = &[
         "stackwalk",
         "shows the 64-bit emulator below the x86 program",
     ),
-    ("windows-user/breakpad/write_av_non_canonical.dmp", "stackwalk", PAST_CODE),
-    ("windows-wine/crash64-normal.dmp", "stackwalk", PAST_CODE),
-    ("windows-wine/crash64-pdb-normal.dmp", "stackwalk", PAST_CODE),
-    ("windows-wine/outside64-pdb-fullmem.dmp.zst", "stackwalk", PAST_CODE),
-    ("windows-wine/outside64-pdb-normal.dmp", "stackwalk", PAST_CODE),
+    ("windows-user/breakpad/write_av_non_canonical.dmp", "stackwalk", ONLY_GUESSES),
+    ("windows-wine/crash64-normal.dmp", "stackwalk", NO_PDATA),
+    ("windows-wine/crash64-pdb-normal.dmp", "stackwalk", NO_PDATA),
+    ("windows-wine/outside64-pdb-fullmem.dmp.zst", "stackwalk", NO_PDATA),
+    ("windows-wine/outside64-pdb-normal.dmp", "stackwalk", NO_PDATA),
 ];
 
 /// Of the crashing function itself: the link register is where its own last call has returned to.
 const STALE_LINK: &str = "takes the link register for the caller, where the function's own last call returned to";
 /// No file of the modules is there; the chain of frame pointers leads from main to the C library.
 const PAST_CHAIN: &str = "only scans from its second frame on; we follow the frame pointers to the C library first";
-/// Windows' x64 programs need `.pdata` for more; where the facts beside a sample name functions, ours are these.
+/// No file of the modules is there; the function's code around the crash is in the dump.
 const PAST_CODE: &str = "only scans from its second frame on; we follow the instructions to the return address first";
+/// Seen by the addresses of functions in the facts beside each sample.
+const NO_PDATA: &str =
+    "the program's callers are those that the facts name, with none between; outside both guess until there is .pdata";
 /// Neither symbols nor code are at hand.
 const ONLY_GUESSES: &str = "goes on for many frames that are only scanned for, also the value -1; we stop after 16";
 
