@@ -8,8 +8,7 @@
 use crate::plan::{Piece, Source};
 use crate::sys::{self, Tid};
 use crate::touched::Touched;
-use afterimage_dump::write::elf_core::{Content, Note};
-use afterimage_dump::write::notes;
+use afterimage_dump::write::layout::Content;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -72,25 +71,14 @@ pub(crate) struct LiveMemory<'a> {
     unreadable: Vec<Range<u64>>,
     unreadable_more: u64,
     /// What went wrong before and besides reading.
-    pub(crate) soft_errors: Vec<String>,
-    /// All of it, once [`Content::last_note`] has been asked for.
-    pub(crate) all_errors: Vec<String>,
+    soft_errors: Vec<String>,
 }
 
 impl<'a> LiveMemory<'a> {
     pub(crate) fn new(reader: &'a Reader, pieces: &'a [Piece], soft_errors: Vec<String>) -> Self {
         let touched = Touched::of(reader.pid).ok();
         let page = sys::page_size();
-        Self {
-            reader,
-            pieces,
-            touched,
-            page,
-            unreadable: Vec::new(),
-            unreadable_more: 0,
-            soft_errors,
-            all_errors: Vec::new(),
-        }
+        Self { reader, pieces, touched, page, unreadable: Vec::new(), unreadable_more: 0, soft_errors }
     }
 
     fn cannot_read(&mut self, range: Range<u64>) {
@@ -152,7 +140,7 @@ impl Content for LiveMemory<'_> {
         Ok(())
     }
 
-    fn last_note(&mut self, room: usize) -> Option<Note> {
+    fn soft_errors(&mut self) -> Vec<String> {
         let mut lines = std::mem::take(&mut self.soft_errors);
         for range in &self.unreadable {
             lines.push(format!("memory {:#x}-{:#x} cannot be read; it is zeros here", range.start, range.end));
@@ -160,8 +148,6 @@ impl Content for LiveMemory<'_> {
         if self.unreadable_more > 0 {
             lines.push(format!("{} more ranges of memory cannot be read", self.unreadable_more));
         }
-        let note = notes::soft_errors(&lines, room);
-        self.all_errors = lines;
-        (!self.all_errors.is_empty()).then_some(note)
+        lines
     }
 }

@@ -139,7 +139,7 @@ pub(crate) fn write(crash: &Crash<'_>, others: &[ThreadRef], settings: &Settings
             stored: written.stored,
             threads: thread_count,
             took: crash.start.elapsed(),
-            soft_errors: memory.all_errors,
+            soft_errors: written.soft_errors,
         },
     })
 }
