@@ -21,9 +21,11 @@
 
 mod elf;
 mod facts;
+mod live;
 mod memory;
 mod oom;
 mod output;
+mod picture;
 mod plan;
 mod procfs;
 mod regs;

@@ -1,0 +1,4 @@
+mod clone;
+mod hold;
+mod inject;
+mod restart;
