@@ -118,11 +118,10 @@ pub fn lay_out(core: &Core) -> Result<Layout, WriteError> {
 
 /// Lays a core out whose memory has its places already: an offset for each segment, and the first byte behind all.
 ///
-/// For whoever copies memory before all of it is known. Headers and notes that do not fit below the memory stand
-/// behind it.
+/// For whoever copies memory before all of it is known.
 ///
 /// # Errors
-/// As [`lay_out`].
+/// As [`lay_out`], and when headers and notes do not fit below the memory.
 pub fn lay_out_at(core: &Core, offsets: &[u64], memory_end: u64) -> Result<Layout, WriteError> {
     let sizes = HeadSizes::of(core)?;
     let stored = core.segments.iter().zip(offsets).filter(|(segment, _)| segment.file_size > 0);
@@ -134,6 +133,9 @@ pub fn lay_out_at(core: &Core, offsets: &[u64], memory_end: u64) -> Result<Layou
     let end = tail_at.checked_add(tail_room as u64).ok_or(WriteError::TooLarge { what: "memory" })?;
     if core.class == Class::Bits32 && end > u64::from(u32::MAX) {
         return Err(WriteError::TooLarge { what: "memory of a 32-bit process" });
+    }
+    if memory.first().is_some_and(|first| first.offset < sizes.end) {
+        return Err(WriteError::TooLarge { what: "the notes" });
     }
     let head = encode_head(core, &sizes, offsets, tail_at, tail_room)?;
     Ok(Layout { head, memory, tail_at, tail_room, tail_form: TailForm::ElfNote(core.endian) })
