@@ -65,10 +65,9 @@ struct Last {
 
 impl Job<'_> {
     /// Copies the process while it runs.
-    pub(super) fn by_precopy(&self, before: Before) -> Result<Taken, Failed> {
-        let pid = self.subject.pid;
-        if self.small() {
-            let why = "a small dump is read in less time than tracking takes to begin".into();
+    pub(super) fn by_precopy(&self, mut before: Before) -> Result<Taken, Failed> {
+        if self.small() || self.options.max_size.is_some() {
+            let why = "a dump of so little memory takes less time than tracking takes to begin".into();
             return Err(Failed::Refused(Refusal::Call { call: "tracking", why }));
         }
         let (file, spool) = self.precopy_file()?;
@@ -96,8 +95,8 @@ impl Job<'_> {
             HEAD_ROOM + HEAD_ROOM_THREAD * before.told.len() as u64 + HEAD_ROOM_MAPPING * before.vmas.len() as u64;
         let mut spans = Spans::new(room.next_multiple_of(sys::page_size()), sys::page_size());
         let result = self.copy_running(&tracker, &mut spans, &file).map_err(Failed::Other);
-        let result =
-            result.and_then(|(passes, rate)| Ok((passes, self.last_stop(&before, &tracker, &mut spans, &file, rate)?)));
+        let result = result
+            .and_then(|(passes, rate)| Ok((passes, self.last_stop(&mut before, &tracker, &mut spans, &file, rate)?)));
         // Whatever happened: the process is freed of the tracking first.
         tracker.release();
         let (passes, last) = result?;
@@ -177,15 +176,15 @@ impl Job<'_> {
     /// The instant: registers, mappings, and the pages that were written to since the last pass.
     fn last_stop(
         &self,
-        before: &Before,
+        before: &mut Before,
         tracker: &Tracker,
         spans: &mut Spans,
         file: &File,
         rate: u64,
     ) -> Result<Last, Failed> {
         let held = self.hold()?;
-        let moment = Moment::read(&held, before)?;
-        let plan = self.plan(&moment, before, &self.reader, self.subject.pid)?;
+        let mut moment = Moment::read(&held, before)?;
+        let plan = moment.plan(self.options, before, &self.reader, self.subject.pid)?;
         let vanished = |_| LiveError::Vanished { pid: self.subject.pid };
         let failed = |error| self.failed(CopyError::Output(error));
         let (mut blocks, mut void, mut rest) = (Vec::new(), Vec::new(), Vec::new());
@@ -304,7 +303,7 @@ impl Job<'_> {
             }
         }
         drop(blocks);
-        let (mut core, mut soft_errors) = moment.core(before, &mut plan);
+        let (mut core, mut soft_errors) = moment.core(&before, &mut plan);
         let (pieces, offsets) = by_spans(plan.pieces, spans);
         plan.pieces = pieces;
         // What lies in the file and belongs to no memory any more must not stay there.
