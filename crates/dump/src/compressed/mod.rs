@@ -1,7 +1,8 @@
 //! Packed containers, opened as they are: zstd, lz4, xz, gzip, bzip2, known by content.
 //!
 //! *What it is*: [`unpack`] decodes the stream once, from the front, into a place that can be read at random: memory when
-//! it is small, else an unlinked temporary file with holes where the dump has zeros.
+//! it is small, else an unlinked temporary file with holes where the dump has zeros. A zstd file with a seek table at its
+//! end, as [`crate::write::seekable`] makes them, is not unpacked: single frames of it are, when they are read.
 //!
 //! *What it is not*: it looks into one layer of packing only, and into no archive (`.zip`, `.tar`).
 //!
@@ -17,7 +18,10 @@
 
 mod decode;
 mod limits;
+mod seek_table;
+mod seekable;
 mod spool;
+mod zero_frame;
 
 use crate::Error;
 use crate::budget::Budget;
@@ -25,9 +29,11 @@ use crate::model::Issue;
 use crate::source::{SharedSource, Source, read_vec};
 use decode::{Counter, Decoder};
 use limits::{Limits, Verdict};
+use seekable::Seekable;
 use spool::Spool;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 /// What a container is packed with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -105,12 +111,19 @@ pub fn unpack(path: &Path, source: &SharedSource, budget: &Budget) -> Result<Opt
         format: compression.name(),
         what: format!("nothing can be unpacked: {}", decode::words(e)),
     };
+    let mut issues = Vec::new();
+    if compression == Compression::Zstd {
+        match Seekable::open(source, budget) {
+            Ok(Some(seekable)) => return Ok(Some(Unpacked { compression, source: Arc::new(seekable), issues })),
+            Ok(None) => {}
+            Err(why) => issues.push(Issue::remark(format!("the seek table is not used, and all is unpacked: {why}"))),
+        }
+    }
     let counter = Counter::new(source.clone());
     let read = counter.clone();
     let mut decoder = Decoder::new(compression, counter).map_err(|e| broken(&e))?;
     let mut spool = Spool::new(path);
     let mut limits = Limits::new(budget, source.len());
-    let mut issues = Vec::new();
     let mut step = vec![0; STEP];
     // All that the header promises is there: one more step lets the decoder check the sums at the stream's end.
     let mut enough = false;
@@ -147,7 +160,7 @@ pub fn unpack(path: &Path, source: &SharedSource, budget: &Budget) -> Result<Opt
             }
         }
     }
-    if let Some(issue) = issues.first()
+    if let Some(issue) = issues.iter().find(|issue| issue.loses_data)
         && !limits::is_known(&spool)
     {
         // The few bytes before the damage would only be mistaken for something else.
