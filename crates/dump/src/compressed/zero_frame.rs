@@ -35,8 +35,14 @@ fn blocks_are_zeros(frame: &[u8], size: u64) -> Option<bool> {
     let single_segment = descriptor & 0x20 != 0;
     let has_sum = descriptor & 4 != 0;
     let dictionary = *[0, 1, 2, 4].get(usize::from(descriptor & 3))?;
-    let content_size = *[usize::from(single_segment), 2, 4, 8].get(usize::from(descriptor >> 6))?;
-    let mut at = 5 + usize::from(!single_segment) + dictionary + content_size;
+    // From 256 KiB on, the size has 4 or 8 bytes. Without it, the first block's share could not be told.
+    let width = *[None, None, Some(4), Some(8)].get(usize::from(descriptor >> 6))?;
+    let width = width?;
+    let mut at = 5 + usize::from(!single_segment) + dictionary;
+    if fields.uint(at, width)? != size {
+        return Some(false);
+    }
+    at += width;
     let (mut first, mut zeros) = (true, 0);
     loop {
         let header = fields.uint(at, 3)? as u32;
@@ -48,10 +54,16 @@ fn blocks_are_zeros(frame: &[u8], size: u64) -> Option<bool> {
             }
             zeros += u64::from(length);
             at += 1;
-        } else if first || kind == RAW && length == 0 {
-            at += length as usize;
         } else {
-            return Some(false);
+            // The few bytes behind the last whole block are often left as they are.
+            let content = fields.slice(at, length as usize)?;
+            at += content.len();
+            if !first {
+                if kind != RAW || content.iter().any(|&byte| byte != 0) {
+                    return Some(false);
+                }
+                zeros += u64::from(length);
+            }
         }
         first = false;
         if last {
