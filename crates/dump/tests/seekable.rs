@@ -464,3 +464,40 @@ fn frames_that_cannot_be_are_refused() {
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{frame_size}");
     }
 }
+
+/// Tables that lie: they are not used where that can be told, and never lose what unpacking from the front would give.
+#[test]
+fn lies_are_seen_through() {
+    let used = ["sound", "descriptor-with-unused-bits", "skippable-frame-with-content", "64-gib-of-zeros", "64-gib-of-ones"];
+    let used = [&used[..], &["frames-of-16-mib", "many-small-frames"]].concat();
+    let no_dump = ["table-only", "table-of-frames-that-are-not-there", "in-seekable", "footer-on-a-text"];
+    let no_dump = [&no_dump[..], &["first-frame-damaged"]].concat();
+    let (mut counts, sample) = ([0; 3], open(sample_core()).0);
+    let inputs = afterimage_testkit::hostile::all();
+    for input in &inputs {
+        let Some(name) = input.name().strip_prefix("compressed/seekable-") else { continue };
+        let opened = open_source(Path::new("core"), Arc::new(input.bytes()), &Budget::default());
+        if no_dump.contains(&name) {
+            assert!(opened.is_err(), "{name}");
+            counts[0] += 1;
+            continue;
+        }
+        let dump = opened.unwrap_or_else(|e| panic!("{name}: {e}"));
+        let said = dump.issues.iter().any(|issue| issue.text.contains("the seek table is not used"));
+        assert_eq!(said, !used.contains(&name) && name != "wrong-magic", "{name}: {:?}", dump.issues);
+        counts[1 + usize::from(said)] += 1;
+        if name == "other-frames-damaged" {
+            assert!(dump.issues.iter().any(|issue| issue.text.contains("damaged after")), "{:?}", dump.issues);
+            continue;
+        }
+        assert_eq!(dump.threads.len(), 2, "{name}");
+        for extent in sample.memory.extents().iter().filter(|extent| extent.absent.is_none()) {
+            let (mut ours, mut right) = (vec![0; (extent.end.0 - extent.start.0) as usize], vec![]);
+            right.resize(ours.len(), 0);
+            sample.memory.read_exact(extent.start, &mut right).unwrap();
+            dump.memory.read_exact(extent.start, &mut ours).unwrap_or_else(|e| panic!("{name}: {e:?}"));
+            assert!(ours == right, "{name}");
+        }
+    }
+    assert_eq!(counts, [5, 8, 23]);
+}

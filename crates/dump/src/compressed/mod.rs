@@ -90,6 +90,8 @@ pub struct Unpacked {
     pub compression: Compression,
     /// The unpacked bytes.
     pub source: SharedSource,
+    /// Whether nothing is unpacked yet: each read unpacks the frames that it needs, and may find them damaged.
+    pub in_place: bool,
     /// A cut-off or damaged tail, a limit that was reached.
     pub issues: Vec<Issue>,
 }
@@ -97,13 +99,48 @@ pub struct Unpacked {
 /// Bytes decoded at once. What a damaged stream loses besides the damage is at most this much.
 const STEP: usize = 64 << 10;
 
-/// Unpacks a source if its content is packed; `None` if it is not.
+/// Unpacks a source if its content is packed; `None` if it is not. With a sound seek table, it is read in place instead.
 ///
 /// # Errors
 /// When reading fails before a single byte could be unpacked.
 pub fn unpack(path: &Path, source: &SharedSource, budget: &Budget) -> Result<Option<Unpacked>, Error> {
+    let Some(compression) = detect(path, source)? else {
+        return Ok(None);
+    };
+    let why = match compression {
+        Compression::Zstd => match Seekable::open(source, budget) {
+            Ok(Some(seekable)) => {
+                let source: SharedSource = Arc::new(seekable);
+                return Ok(Some(Unpacked { compression, source, in_place: true, issues: Vec::new() }));
+            }
+            Ok(None) => None,
+            Err(why) => Some(why),
+        },
+        _ => None,
+    };
+    let mut unpacked = unpack_whole(path, source, budget)?;
+    if let (Some(unpacked), Some(why)) = (&mut unpacked, why) {
+        unpacked.issues.insert(0, table_not_used(&why));
+    }
+    Ok(unpacked)
+}
+
+/// What to say when a file with a table is unpacked as a whole, which may take long.
+pub(crate) fn table_not_used(why: &dyn std::fmt::Display) -> Issue {
+    Issue::remark(format!("the seek table is not used, and all is unpacked: {why}"))
+}
+
+fn detect(path: &Path, source: &SharedSource) -> Result<Option<Compression>, Error> {
     let head = read_vec(&**source, 0, 16).map_err(|source| Error::Io { path: path.to_owned(), source })?;
-    let Some(compression) = Compression::detect(&head) else {
+    Ok(Compression::detect(&head))
+}
+
+/// Unpacks a source from its front, without a look at a seek table; `None` if its content is not packed.
+///
+/// # Errors
+/// As [`unpack`].
+pub fn unpack_whole(path: &Path, source: &SharedSource, budget: &Budget) -> Result<Option<Unpacked>, Error> {
+    let Some(compression) = detect(path, source)? else {
         return Ok(None);
     };
     let broken = |e: &io::Error| Error::Broken {
@@ -111,19 +148,12 @@ pub fn unpack(path: &Path, source: &SharedSource, budget: &Budget) -> Result<Opt
         format: compression.name(),
         what: format!("nothing can be unpacked: {}", decode::words(e)),
     };
-    let mut issues = Vec::new();
-    if compression == Compression::Zstd {
-        match Seekable::open(source, budget) {
-            Ok(Some(seekable)) => return Ok(Some(Unpacked { compression, source: Arc::new(seekable), issues })),
-            Ok(None) => {}
-            Err(why) => issues.push(Issue::remark(format!("the seek table is not used, and all is unpacked: {why}"))),
-        }
-    }
     let counter = Counter::new(source.clone());
     let read = counter.clone();
     let mut decoder = Decoder::new(compression, counter).map_err(|e| broken(&e))?;
     let mut spool = Spool::new(path);
     let mut limits = Limits::new(budget, source.len());
+    let mut issues = Vec::new();
     let mut step = vec![0; STEP];
     // All that the header promises is there: one more step lets the decoder check the sums at the stream's end.
     let mut enough = false;
@@ -160,7 +190,7 @@ pub fn unpack(path: &Path, source: &SharedSource, budget: &Budget) -> Result<Opt
             }
         }
     }
-    if let Some(issue) = issues.iter().find(|issue| issue.loses_data)
+    if let Some(issue) = issues.first()
         && !limits::is_known(&spool)
     {
         // The few bytes before the damage would only be mistaken for something else.
@@ -173,5 +203,5 @@ pub fn unpack(path: &Path, source: &SharedSource, budget: &Budget) -> Result<Opt
         hook.call(source.len(), source.len());
     }
     let source = spool.finish().map_err(|source| Error::Io { path: path.to_owned(), source })?;
-    Ok(Some(Unpacked { compression, source, issues }))
+    Ok(Some(Unpacked { compression, source, in_place: false, issues }))
 }
