@@ -27,6 +27,7 @@
 pub mod elf_core;
 pub mod layout;
 pub mod notes;
+pub mod seekable;
 
 /// Why a dump could not be written.
 #[derive(Debug, thiserror::Error)]
