@@ -9,7 +9,7 @@
 
 mod classify;
 mod codeview;
-mod context;
+pub(crate) mod context;
 mod crashpad;
 mod directory;
 mod draft;
@@ -23,7 +23,8 @@ mod memory;
 mod misc;
 mod modules;
 mod mozilla;
-mod raw;
+mod own;
+pub(crate) mod raw;
 mod regions;
 mod streams;
 mod system_info;
@@ -33,6 +34,8 @@ mod wow64;
 use crate::{Budget, Dump, Error, FormatReader, source::SharedSource};
 use draft::Draft;
 use input::Input;
+pub(crate) use codeview::bytes as codeview_bytes;
+pub(crate) use own::{elf_head, ELF_HEAD, INFO, UNTOUCHED};
 use std::path::Path;
 
 /// The reader of this container.
@@ -86,4 +89,5 @@ fn finish(input: &Input<'_>, source: &SharedSource, draft: &mut Draft) {
         }
     }
     draft.dump.notes.append(&mut draft.contexts);
+    own::apply(input, source, draft);
 }

@@ -24,9 +24,16 @@
 //!
 //! *Trap*: what comes out is whole only when the writer has returned `Ok`. Write to a temporary name and rename.
 
+mod content;
+pub(crate) mod cut;
 pub mod elf_core;
 pub mod layout;
+pub mod minidump;
 pub mod notes;
+pub(crate) mod pen;
+pub(crate) mod small;
+
+pub use content::DumpMemory;
 
 /// Why a dump could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +54,12 @@ pub enum WriteError {
         at: u64,
         /// What the system said.
         source: std::io::Error,
+    },
+    /// What is to be written makes no sense.
+    #[error("cannot lay the dump out: {what}")]
+    Contradiction {
+        /// Where it contradicts itself.
+        what: String,
     },
     /// The container cannot hold it.
     #[error("cannot write {what}: too large for this container")]
