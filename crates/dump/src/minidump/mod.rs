@@ -41,6 +41,15 @@ use std::path::Path;
 /// The reader of this container.
 pub const READER: FormatReader = FormatReader { name: "minidump", probe, open };
 
+/// Names of streams that nothing is read from, as they stand in a dump: their content is in no other part of the model.
+pub(crate) fn unread_streams(dump: &Dump) -> Vec<String> {
+    let unread = |note: &&crate::NoteRecord| {
+        note.owner.is_empty() && streams::find(note.kind).is_none_or(|kind| kind.read.is_none())
+    };
+    let named = dump.notes.iter().filter(unread);
+    named.map(|note| note.name.map_or_else(|| format!("type {:#x}", note.kind), str::to_owned)).collect()
+}
+
 fn probe(head: &[u8]) -> bool {
     input::signature(head).is_some()
 }

@@ -254,7 +254,7 @@ pub fn write(layout: &Layout, content: &mut dyn Content, out: &mut dyn Output) -
 }
 
 /// Writes a block, its zero pages as zeros; gives the bytes that are none.
-fn put(out: &mut dyn Output, block: &[u8]) -> io::Result<u64> {
+pub(crate) fn put(out: &mut dyn Output, block: &[u8]) -> io::Result<u64> {
     let mut stored = 0;
     for (range, zero) in runs(block) {
         if zero {

@@ -55,6 +55,14 @@ pub enum WriteError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The container that is copied could not be read.
+    #[error("cannot read the dump at offset {at}: {source}")]
+    Input {
+        /// Offset in bytes.
+        at: u64,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// What is to be written makes no sense.
     #[error("cannot lay the dump out: {what}")]
     Contradiction {

@@ -48,7 +48,7 @@ pub(super) fn text<'d>(dump: &'d Dump, names: &[&str]) -> Option<&'d str> {
 }
 
 /// The bytes of a stream of the minidump that is being written anew.
-pub(super) fn stream(dump: &Dump, kind: u32) -> Option<Vec<u8>> {
+pub(crate) fn stream(dump: &Dump, kind: u32) -> Option<Vec<u8>> {
     let of_stream = |note: &&crate::NoteRecord| note.owner.is_empty() && note.kind == kind && note.size <= MAX_FACT;
     let found = dump.notes.iter().filter(|_| dump.format == Format::Minidump).find(of_stream)?;
     read_vec(&**dump.memory.source(), found.offset, found.size as usize).ok().filter(|bytes| !bytes.is_empty())

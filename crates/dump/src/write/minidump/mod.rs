@@ -18,10 +18,10 @@
 //! is named by its thread only where it lies below 4 GiB, and soft errors at the end of a larger file are found by
 //! afterimage's own stream alone.
 
-mod contexts;
+pub(crate) mod contexts;
 mod elf_id;
 mod exception;
-mod facts;
+pub(crate) mod facts;
 mod linux;
 mod memory;
 mod modules;
