@@ -162,6 +162,16 @@ impl<W: Write> Output for Pipe<W> {
     }
 }
 
+impl<W: Write> Output for super::seekable::Writer<W> {
+    fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write_all(bytes)
+    }
+
+    fn zeros(&mut self, len: u64) -> io::Result<()> {
+        Self::zeros(self, len)
+    }
+}
+
 /// A new file: zeros become holes.
 pub struct Sparse<F: Write + Seek> {
     file: F,

@@ -31,6 +31,7 @@ pub mod layout;
 pub mod minidump;
 pub mod notes;
 pub(crate) mod pen;
+pub mod seekable;
 pub(crate) mod small;
 
 pub use content::DumpMemory;
