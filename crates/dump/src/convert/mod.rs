@@ -125,10 +125,7 @@ fn dump_type(dump: &Dump, wanted: Option<DumpType>) -> Result<DumpType, ConvertE
 /// An ELF core: the one that the dump is or was made of, or one made up from what a minidump says.
 fn elf(dump: &Dump, stored: &[Range<u64>], lost: &mut Vec<String>) -> Result<Layout, WriteError> {
     let core = match minidump::core_parts(dump) {
-        Some(parts) => {
-            let segments = crate::write::cut::segments(&parts.segments, stored);
-            parts.core(segments)
-        }
+        Some(parts) => minidump::cut_core(dump, &parts, stored),
         None => foreign::core(dump, stored, lost),
     };
     elf_core::lay_out(&core)

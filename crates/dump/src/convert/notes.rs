@@ -9,10 +9,10 @@
 use crate::elf_core::layout::{self, Status};
 use crate::minidump::raw;
 use crate::write::elf_core::{Class, Note};
-use crate::write::minidump::{contexts, facts};
+use crate::write::minidump::{contexts, facts, memory};
 use crate::write::notes::{self, FileMapping, Prpsinfo};
 use crate::write::pen::Pen;
-use crate::{Backing, Dump, ExceptionKind, Os, Thread};
+use crate::{Dump, ExceptionKind, Os, Thread};
 
 const SIGILL: i32 = 4;
 const SIGTRAP: i32 = 5;
@@ -131,6 +131,7 @@ fn own_notes(dump: &Dump, out: &mut Vec<Note>) {
     // The notes above are Linux's in form whatever the system was.
     add("os", (dump.os != Os::Unknown).then(|| dump.os.name().as_bytes().to_vec()));
     add("os_version", text(&dump.os_version));
+    add("exception", exception_text(dump).map(String::into_bytes));
     for (key, value) in &process.facts {
         add(key.as_str(), Some(value.as_bytes().to_vec()).filter(|_| !key.is_empty() && key.len() < 256));
     }
@@ -139,8 +140,7 @@ fn own_notes(dump: &Dump, out: &mut Vec<Note>) {
     if !ids.is_empty() {
         out.push(notes::build_ids(&ids));
     }
-    let zero = dump.memory.segments().iter().filter(|segment| segment.backing == Backing::Zero);
-    let zero: Vec<std::ops::Range<u64>> = zero.map(|segment| segment.start.0..segment.end.0).collect();
+    let zero = memory::zero(dump);
     if !zero.is_empty() {
         out.push(notes::untouched(&zero));
     }
@@ -149,6 +149,20 @@ fn own_notes(dump: &Dump, out: &mut Vec<Note>) {
 fn build_id(module: &crate::ModuleRecord) -> Option<notes::BuildId> {
     let path = module.path.as_bytes().to_vec();
     Some(notes::BuildId { base: module.base, id: module.build_id.clone()?, path })
+}
+
+/// What happened in the words of a system that knows no signals.
+fn exception_text(dump: &Dump) -> Option<String> {
+    let list = |numbers: &[u64]| numbers.iter().map(|n| format!(" {n:#x}")).collect::<String>();
+    match &dump.exception.as_ref()?.kind {
+        ExceptionKind::Signal { .. } => None,
+        ExceptionKind::Windows { code, flags, parameters } => {
+            Some(format!("code {code:#x} flags {flags:#x} parameters{}", list(parameters)))
+        }
+        ExceptionKind::Mach { exception, code, parameters } => {
+            Some(format!("type {exception} code {code:#x} parameters{}", list(parameters)))
+        }
+    }
 }
 
 /// The signal that stands for what happened.

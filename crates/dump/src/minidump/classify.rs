@@ -45,6 +45,11 @@ fn dump_type(input: &Input<'_>, draft: &Draft) -> DumpType {
     if full && memory64 {
         return DumpType::Complete;
     }
+    if !full && draft.has_stream(super::INFO) {
+        // What afterimage wrote, it wrote on purpose.
+        let active = draft.flags & raw::MINI_DUMP_WITH_PRIVATE_READ_WRITE_MEMORY != 0;
+        return if active { DumpType::Active } else { DumpType::Small };
+    }
     if full {
         input.loss(
             "the header says that all memory is here, but there is no Memory64ListStream: the writer did not finish",

@@ -7,7 +7,7 @@ use super::File;
 use crate::minidump::{self, raw};
 use crate::write::WriteError;
 use crate::write::layout::Placed;
-use crate::{Backing, DumpType};
+use crate::{Backing, Dump, DumpType};
 use std::ops::Range;
 
 /// Below this much memory, a small dump uses 32-bit places: all streams have the rest of 4 GiB.
@@ -85,15 +85,20 @@ pub(super) fn fill(file: &mut File<'_>, list: &List, placed: &[Placed]) {
     }
 }
 
+/// What the dump says was zero, without having its bytes.
+pub(crate) fn zero(dump: &Dump) -> Vec<Range<u64>> {
+    let zero = dump.memory.segments().iter().filter(|segment| segment.backing == Backing::Zero);
+    zero.map(|segment| segment.start.0..segment.end.0).collect()
+}
+
 /// Writes what was never touched, so that it reads as zero and not as missing.
 pub(super) fn untouched(file: &mut File<'_>) {
-    let zero = file.dump.memory.segments().iter().filter(|segment| segment.backing == Backing::Zero);
-    let zero: Vec<(u64, u64)> = zero.map(|segment| (segment.start.0, segment.end.0)).collect();
+    let zero = zero(file.dump);
     if !zero.is_empty() {
         file.stream(minidump::UNTOUCHED, |pen| {
-            for (start, end) in zero {
-                pen.u64(start);
-                pen.u64(end);
+            for range in zero {
+                pen.u64(range.start);
+                pen.u64(range.end);
             }
         });
     }

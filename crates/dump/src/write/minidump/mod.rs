@@ -23,7 +23,7 @@ mod elf_id;
 mod exception;
 pub(crate) mod facts;
 mod linux;
-mod memory;
+pub(crate) mod memory;
 mod modules;
 mod regions;
 mod system;
@@ -32,10 +32,10 @@ mod threads;
 use super::elf_core::{self, Core};
 use super::layout::{Layout, TailForm};
 use super::pen::Pen;
-use super::{WriteError, cut};
+use super::{WriteError, cut, notes};
 use crate::elf_core::parts::{self, Parts};
 use crate::minidump::{self, raw};
-use crate::{Budget, Dump, DumpType, Format};
+use crate::{Budget, Dump, DumpType, Format, Os};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -65,8 +65,7 @@ pub fn lay_out(dump: &Dump, stored: &[Range<u64>], dump_type: DumpType) -> Resul
     linux::streams(&mut file);
     memory::untouched(&mut file);
     if let Some(parts) = core_parts(dump) {
-        let core = parts.core(cut::segments(&parts.segments, stored));
-        let head = elf_core::lay_out(&core)?.head;
+        let head = elf_core::lay_out(&cut_core(dump, &parts, stored))?.head;
         file.stream(minidump::ELF_HEAD, |pen| pen.bytes(&head));
     }
     let info = file.stream(minidump::INFO, |pen| {
@@ -115,6 +114,18 @@ pub(crate) fn core_parts(dump: &Dump) -> Option<Parts> {
         Format::ElfCore => parts::read(&**dump.memory.source(), &Budget::default()).ok(),
         Format::Minidump => parts::read(&minidump::elf_head(dump)?, &Budget::default()).ok(),
     }
+}
+
+/// A core with what is stored of its memory.
+pub(crate) fn cut_core(dump: &Dump, parts: &Parts, stored: &[Range<u64>]) -> Core {
+    let segments = cut::segments(&parts.segments, stored);
+    let shorter = segments != parts.segments;
+    let mut core = parts.core(segments);
+    // Folklore: the tail of a segment of NetBSD's is zero, but only where some of the segment is there.
+    if shorter && dump.os == Os::NetBsd {
+        core.notes.push(notes::untouched(&memory::zero(dump)));
+    }
+    core
 }
 
 /// A minidump that grows.

@@ -189,6 +189,6 @@ fn version(dump: &Dump) -> ([u32; 3], String) {
             }
             (parts, rest.to_owned())
         }
-        os => ([0; 3], format!("{} {version}", os.name()).trim_end().to_owned()),
+        _ => ([0; 3], version.to_owned()),
     }
 }
