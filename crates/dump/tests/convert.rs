@@ -10,7 +10,7 @@ use afterimage_dump::write::elf_core::{Class, Core, Note, Segment};
 use afterimage_dump::write::layout::Pipe;
 use afterimage_dump::write::minidump;
 use afterimage_dump::{
-    Backing, Budget, Dump, DumpType, ExceptionKind, Format, Memory, Permissions, Virt, open, open_source,
+    Backing, Budget, Dump, DumpType, ExceptionKind, Format, Memory, MemoryExt, Permissions, Virt, open, open_source,
 };
 use afterimage_testkit::build_core::{CoreBuilder, Machine, VectorState, sample_core, sample_core_builder};
 use minidump_support::{open_bytes, samples};
@@ -44,13 +44,10 @@ fn memory(dump: &Dump) -> Vec<(u64, u64, u64)> {
     let mut buf = vec![0; 1 << 16];
     let hashed = runs.into_iter().map(|(start, end)| {
         let mut hash = DefaultHasher::new();
-        let mut at = start;
-        while at < end {
+        for at in (start..end).step_by(buf.len()) {
             let want = (end - at).min(buf.len() as u64) as usize;
-            let got = dump.memory.read_at(Virt(at), &mut buf[..want]).unwrap();
-            // Reads may be short in other places: byte by byte it is the same.
-            buf[..got].iter().for_each(|&byte| hash.write_u8(byte));
-            at += got as u64;
+            dump.memory.read_exact(Virt(at), &mut buf[..want]).unwrap();
+            hash.write(&buf[..want]);
         }
         (start, end, hash.finish())
     });
@@ -182,7 +179,10 @@ fn the_standard_streams_say_the_same() {
     assert_eq!(core.process.pid, dump.process.pid);
     assert_eq!(core.exception.as_ref().unwrap().address, expected.address);
     for (ours, theirs) in core.threads.iter().zip(&dump.threads) {
-        assert_eq!((ours.tid, ours.registers.pc(), ours.registers.sp()), (theirs.tid, theirs.registers.pc(), theirs.registers.sp()));
+        assert_eq!(
+            (ours.tid, ours.registers.pc(), ours.registers.sp()),
+            (theirs.tid, theirs.registers.pc(), theirs.registers.sp())
+        );
     }
 }
 
@@ -242,7 +242,12 @@ fn big(threads: u32, segments: u64, size: u64) -> Core {
     }
     let permissions = Permissions { read: true, write: true, execute: false };
     for n in 0..segments {
-        core.segments.push(Segment { start: 0x10_0000 + n * 2 * size, memory_size: size, file_size: size, permissions });
+        core.segments.push(Segment {
+            start: 0x10_0000 + n * 2 * size,
+            memory_size: size,
+            file_size: size,
+            permissions,
+        });
     }
     core
 }
@@ -271,7 +276,9 @@ fn near_the_limits_of_the_format() {
     let dump = open_source(Path::new("huge"), Arc::new(source), &Budget::default()).unwrap();
     assert_eq!((dump.missing_bytes, dump.threads.len()), (0, 3));
     assert_eq!(dump.soft_errors, ["late"]);
-    for (segment, placed) in dump.memory.segments().iter().filter(|s| matches!(s.backing, Backing::File(_))).zip(&layout.memory) {
+    for (segment, placed) in
+        dump.memory.segments().iter().filter(|s| matches!(s.backing, Backing::File(_))).zip(&layout.memory)
+    {
         let Backing::File(offset) = segment.backing else { panic!() };
         assert_eq!((segment.start.0, offset.0), (placed.start, placed.offset));
     }
@@ -341,8 +348,11 @@ fn every_sample_goes_both_ways() {
                     let ours: Vec<_> = ours.iter().filter(tail).collect();
                     assert_eq!(ours, theirs.iter().filter(tail).collect::<Vec<_>>(), "{name}: notes");
                 }
-                assert_eq!(format!("{:?}", core.threads.iter().map(|t| t.registers).collect::<Vec<_>>()),
-                    format!("{:?}", dump.threads.iter().map(|t| t.registers).collect::<Vec<_>>()), "{name}: registers");
+                assert_eq!(
+                    format!("{:?}", core.threads.iter().map(|t| t.registers).collect::<Vec<_>>()),
+                    format!("{:?}", dump.threads.iter().map(|t| t.registers).collect::<Vec<_>>()),
+                    "{name}: registers"
+                );
             }
             _ => {
                 minidumps += 1;

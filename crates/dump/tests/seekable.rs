@@ -468,7 +468,8 @@ fn frames_that_cannot_be_are_refused() {
 /// Tables that lie: they are not used where that can be told, and never lose what unpacking from the front would give.
 #[test]
 fn lies_are_seen_through() {
-    let used = ["sound", "descriptor-with-unused-bits", "skippable-frame-with-content", "64-gib-of-zeros", "64-gib-of-ones"];
+    let used =
+        ["sound", "descriptor-with-unused-bits", "skippable-frame-with-content", "64-gib-of-zeros", "64-gib-of-ones"];
     let used = [&used[..], &["frames-of-16-mib", "many-small-frames"]].concat();
     let no_dump = ["table-only", "table-of-frames-that-are-not-there", "in-seekable", "footer-on-a-text"];
     let no_dump = [&no_dump[..], &["first-frame-damaged"]].concat();

@@ -34,8 +34,9 @@ impl NewFile {
                     .advise("-o - writes to standard output"));
             }
             Ok(_) if !force => {
-                return Err(Failure::new(USAGE, format!("{verb}: {shown} is there already"))
-                    .advise("--force replaces it"));
+                return Err(
+                    Failure::new(USAGE, format!("{verb}: {shown} is there already")).advise("--force replaces it")
+                );
             }
             _ => {}
         }
@@ -74,7 +75,8 @@ pub fn is_same(a: &Path, b: &Path) -> bool {
 
 /// What the system said of the output.
 pub fn failure(verb: &str, path: &Path, error: &io::Error) -> Failure {
-    let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+    let full =
+        matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge);
     let status = if error.kind() == io::ErrorKind::PermissionDenied { PERMISSION } else { OUTPUT };
     let failure = Failure::new(status, format!("{verb}: cannot write {}: {error}", path.display()));
     if full { failure.advise("nothing is left of it; make room or name another folder") } else { failure }

@@ -219,7 +219,10 @@ mod tests {
     #[test]
     fn frames_without_content_are_passed_over() {
         let table = SeekTable { starts: vec![0, 0, 10, 10, 10, 15], places: vec![0, 4, 9, 20, 30, 40], sums: vec![] };
-        assert_eq!([0, 9, 10, 14, 15, u64::MAX].map(|at| table.find(at)), [Some(1), Some(1), Some(4), Some(4), None, None]);
+        assert_eq!(
+            [0, 9, 10, 14, 15, u64::MAX].map(|at| table.find(at)),
+            [Some(1), Some(1), Some(4), Some(4), None, None]
+        );
         assert_eq!(table.frame(4), Some(FramePlace { start: 10, size: 5, at: 30, packed: 10, sum: None }));
         assert_eq!(table.frame(5), None);
     }

@@ -25,7 +25,10 @@ pub(super) fn core(dump: &Dump, stored: &[Range<u64>], lost: &mut Vec<String>) -
     core.notes = notes::all(dump, class, lost);
     core.segments = segments;
     if dump.regions.iter().any(|region| region.permissions.is_none()) {
-        lost.push("the protection of some memory is not known: it is written as that of code in modules, of data elsewhere".into());
+        lost.push(
+            "the protection of some memory is not known: it is written as that of code in modules, of data elsewhere"
+                .into(),
+        );
     }
     core
 }

@@ -136,7 +136,10 @@ fn losses_of_minidump(dump: &Dump, lost: &mut Vec<String>) {
     let standard = dump.threads.iter().filter(|thread| thread.registers.iter().next().is_some());
     let known = |registers| crate::minidump::context::encode(registers, dump.endian).is_some();
     if standard.into_iter().any(|thread| !known(&thread.registers)) && dump.format == Format::ElfCore {
-        lost.push(format!("minidumps have no form for the registers of {}: only afterimage finds them there", dump.arch));
+        lost.push(format!(
+            "minidumps have no form for the registers of {}: only afterimage finds them there",
+            dump.arch
+        ));
     }
     match dump.format {
         Format::ElfCore => {

@@ -123,7 +123,10 @@ fn own_notes(dump: &Dump, out: &mut Vec<Note>) {
     let text = |text: &Option<String>| text.as_ref().map(|text| text.as_bytes().to_vec());
     add("cmdline", stream(raw::MD_LINUX_CMD_LINE).or_else(|| text(&process.command_line)));
     let environ = process.environment.iter().map(|(name, value)| format!("{name}={value}\0")).collect::<String>();
-    add("environ", stream(raw::MD_LINUX_ENVIRON).or_else(|| Some(environ.into_bytes()).filter(|text| !text.is_empty())));
+    add(
+        "environ",
+        stream(raw::MD_LINUX_ENVIRON).or_else(|| Some(environ.into_bytes()).filter(|text| !text.is_empty())),
+    );
     add("maps", stream(raw::MD_LINUX_MAPS));
     add("exe", text(&process.executable));
     add("time", dump.time.map(|time| time.to_string().into_bytes()));
@@ -234,7 +237,9 @@ fn losses(dump: &Dump, lost: &mut Vec<String>) {
         lost.push(format!("a core has no form for {}: what stands in it is Linux's form of the same", dump.os.name()));
     }
     if dump.mappings.is_empty() && !dump.modules.is_empty() {
-        lost.push("which part of its file each mapping shows is not known: each module is one mapping from its start".into());
+        lost.push(
+            "which part of its file each mapping shows is not known: each module is one mapping from its start".into(),
+        );
     }
     if dump.modules.iter().any(|module| module.debug_file.is_some() || module.version.is_some()) {
         lost.push("versions of modules and names of their debug files have no place in a core".into());

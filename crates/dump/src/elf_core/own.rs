@@ -12,8 +12,8 @@
 
 use super::notes::Note;
 use super::reading::{OwnBuildId, Reading};
-use crate::{Endian, Os};
 use crate::bytes::Fields;
+use crate::{Endian, Os};
 
 /// Takes a note of owner `AFTERIMAGE`.
 pub(super) fn take(reading: &mut Reading<'_>, note: &Note<'_>) {

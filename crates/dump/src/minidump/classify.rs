@@ -19,7 +19,9 @@ fn writer(draft: &Draft) -> Option<&'static str> {
     let build = draft.dump.process.facts.iter().find(|(name, _)| name == "dbghelp_build");
     if draft.has_stream(super::INFO) {
         Some("afterimage")
-    } else if draft.has_stream(raw::MD_CRASHPAD_INFO_STREAM) || build.is_some_and(|(_, build)| build.starts_with("crashpad")) {
+    } else if draft.has_stream(raw::MD_CRASHPAD_INFO_STREAM)
+        || build.is_some_and(|(_, build)| build.starts_with("crashpad"))
+    {
         Some("crashpad")
     } else if draft.has_stream(raw::LLDB_GENERATED_STREAM) {
         Some("lldb")

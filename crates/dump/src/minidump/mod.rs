@@ -32,10 +32,10 @@ mod threads;
 mod wow64;
 
 use crate::{Budget, Dump, Error, FormatReader, source::SharedSource};
+pub(crate) use codeview::bytes as codeview_bytes;
 use draft::Draft;
 use input::Input;
-pub(crate) use codeview::bytes as codeview_bytes;
-pub(crate) use own::{elf_head, ELF_HEAD, INFO, UNTOUCHED};
+pub(crate) use own::{ELF_HEAD, INFO, UNTOUCHED, elf_head};
 use std::path::Path;
 
 /// The reader of this container.

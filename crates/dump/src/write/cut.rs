@@ -73,9 +73,9 @@ mod tests {
         assert_eq!(holes, [segment(10, 4, 2), segment(14, 6, 2), segment(20, 20, 10)]);
         assert_eq!(segments(&whole[..1], &[20..22]), [segment(10, 10, 0), segment(20, 20, 2)]);
         assert_eq!(segments(&whole[..1], &[]), [segment(10, 30, 0)]);
-        assert_eq!(segments(&[segment(0, 10, 10), segment(5, 10, 10)], &[0..20]), [
-            segment(0, 10, 10),
-            segment(10, 5, 5)
-        ]);
+        assert_eq!(
+            segments(&[segment(0, 10, 10), segment(5, 10, 10)], &[0..20]),
+            [segment(0, 10, 10), segment(10, 5, 5)]
+        );
     }
 }

@@ -104,7 +104,8 @@ impl<W: Write> Writer<W> {
     /// `InvalidInput` for a frame size of 0 or of more than 1 GiB.
     pub fn new(out: W, options: Options) -> io::Result<Self> {
         if options.frame_size == 0 || options.frame_size > MAX_FRAME {
-            let what = format!("frames of {} bytes cannot be written: 1 to {MAX_FRAME} are possible", options.frame_size);
+            let what =
+                format!("frames of {} bytes cannot be written: 1 to {MAX_FRAME} are possible", options.frame_size);
             return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
         }
         Ok(Self {

@@ -117,7 +117,8 @@ fn link_map(dump: &Dump, keep: &mut Vec<Range<u64>>) -> Option<()> {
 /// The ranges by whole pages, ascending and apart.
 fn pages(ranges: Vec<Range<u64>>, page: u64) -> Vec<Range<u64>> {
     let up = |at: u64| at.checked_next_multiple_of(page).unwrap_or(u64::MAX);
-    let mut ranges: Vec<Range<u64>> = ranges.into_iter().map(|range| range.start / page * page..up(range.end)).collect();
+    let mut ranges: Vec<Range<u64>> =
+        ranges.into_iter().map(|range| range.start / page * page..up(range.end)).collect();
     ranges.retain(|range| range.start < range.end);
     ranges.sort_unstable_by_key(|range| range.start);
     ranges.dedup_by(|next, last| {
@@ -140,7 +141,6 @@ fn within(wanted: Vec<Range<u64>>, stored: &[Range<u64>]) -> Vec<Range<u64>> {
     }
     out
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -140,9 +140,7 @@ pub(super) fn inputs() -> Vec<Hostile> {
     ];
     let mut inputs: Vec<_> = changes
         .into_iter()
-        .map(|(name, change)| {
-            Hostile::new(format!("compressed/seekable-{name}"), move || sound().with(change).bytes())
-        })
+        .map(|(name, change)| Hostile::new(format!("compressed/seekable-{name}"), move || sound().with(change).bytes()))
         .collect();
     inputs.extend(larger());
     inputs

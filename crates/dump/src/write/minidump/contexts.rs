@@ -31,7 +31,8 @@ pub(super) fn of_thread(dump: &Dump, thread: &Thread) -> Option<Vec<u8>> {
         }
     }
     let mut bytes = context::encode(&thread.registers, dump.endian)?;
-    let set = |kind| note(dump, thread, |note| note.kind == kind && ["CORE", "LINUX", "FreeBSD"].contains(&&*note.owner));
+    let set =
+        |kind| note(dump, thread, |note| note.kind == kind && ["CORE", "LINUX", "FreeBSD"].contains(&&*note.owner));
     match dump.arch {
         Arch::X86_64 => {
             if let Some(fxsave) = set(NT_FPREGSET).filter(|set| set.len() == 512) {

@@ -68,8 +68,7 @@ fn maps_text(dump: &Dump) -> Vec<u8> {
         // The kernel writes a line's end inside a name as this, too.
         let path = path.map(|path| path.replace('\n', "\\012")).unwrap_or_default();
         let permissions = region.permissions.unwrap_or_default();
-        let line =
-            format!("{:x}-{:x} {permissions}p {offset:08x} 00:00 0", region.start.0, region.end.0);
+        let line = format!("{:x}-{:x} {permissions}p {offset:08x} 00:00 0", region.start.0, region.end.0);
         // As in the kernel's file, names stand in one column.
         let line = if path.is_empty() { line } else { format!("{line:<72} {path}") };
         out.push_str(&line);

@@ -26,7 +26,8 @@ pub(super) fn memory_info_list(file: &mut File<'_>) {
         let (mut base, mut last): (u64, Option<&Region>) = (0, None);
         for region in &dump.regions {
             // What was mapped at once: neighbours of one file.
-            let goes_on = last.is_some_and(|last| last.end == region.start && last.path == region.path && region.path.is_some());
+            let goes_on =
+                last.is_some_and(|last| last.end == region.start && last.path == region.path && region.path.is_some());
             base = if goes_on { base } else { region.start.0 };
             last = Some(region);
             let path = region.path.as_deref();

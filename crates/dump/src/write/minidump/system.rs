@@ -118,11 +118,15 @@ impl Cpu {
         let info = file.facts.bytes(dump, &["cpuinfo", "cpu_info"]).unwrap_or_default();
         let info = String::from_utf8_lossy(&info);
         let value = |key: &str| {
-            info.lines().filter_map(|line| line.split_once(':')).find(|(name, _)| name.trim() == key).map(|v| v.1.trim())
+            info.lines()
+                .filter_map(|line| line.split_once(':'))
+                .find(|(name, _)| name.trim() == key)
+                .map(|v| v.1.trim())
         };
         // What the reader of a minidump made of the same fields: "family 6 model 158 stepping 10".
         let words: Vec<&str> = text(dump, &["cpu"]).unwrap_or_default().split_whitespace().collect();
-        let word = |key: &str| words.windows(2).find(|pair| pair.first() == Some(&key)).and_then(|pair| pair.get(1).copied());
+        let word =
+            |key: &str| words.windows(2).find(|pair| pair.first() == Some(&key)).and_then(|pair| pair.get(1).copied());
         let number = |info_key: &str, fact_key: &str| -> u16 {
             value(info_key).or_else(|| word(fact_key)).and_then(|text| text.parse().ok()).unwrap_or(0)
         };
