@@ -7,7 +7,7 @@ use crate::memory::{Bytes, LiveMemory};
 use crate::plan::Plan;
 use afterimage_dump::write::elf_core::{self, Core};
 use afterimage_dump::write::layout::{self, Content, Layout, Output, Pipe};
-use afterimage_dump::write::{WriteError, notes};
+use afterimage_dump::write::{WriteError, minidump, notes, seekable};
 use std::fs::File;
 use std::io::{self, Write};
 use std::ops::Range;
@@ -51,7 +51,7 @@ pub(super) fn complete(core: &mut Core, plan: &Plan, small: bool) {
 pub(super) fn lay_out(core: &Core, options: &CaptureOptions, pid: i32) -> Result<Layout, LiveError> {
     let layout = match options.container {
         Container::Elf => elf_core::lay_out(core),
-        Container::Minidump => Err(WriteError::TooLarge { what: "a minidump" }),
+        Container::Minidump => minidump::lay_out_core(core),
     };
     layout.map_err(|error| LiveError::Unsupported { pid, what: error.to_string() })
 }
@@ -125,14 +125,16 @@ fn stream(
     meter: &Meter<'_>,
 ) -> Result<Stored, CopyError> {
     let mut memory = Metered { memory, meter };
-    let written = if compress {
-        return Err(CopyError::Output(io::ErrorKind::Unsupported.into()));
-    } else {
-        let mut pipe = Pipe(out);
-        let written = write(layout, &mut memory, &mut pipe)?;
-        pipe.0.flush().map_err(CopyError::Output)?;
-        written
-    };
+    if compress {
+        let mut packer = seekable::Writer::new(out, seekable::Options::default()).map_err(CopyError::Output)?;
+        let written = write(layout, &mut memory, &mut packer)?;
+        let (mut out, _) = packer.finish().map_err(CopyError::Output)?;
+        out.flush().map_err(CopyError::Output)?;
+        return Ok(written);
+    }
+    let mut pipe = Pipe(out);
+    let written = write(layout, &mut memory, &mut pipe)?;
+    pipe.0.flush().map_err(CopyError::Output)?;
     Ok(written)
 }
 
