@@ -28,6 +28,11 @@ impl Reader {
         Self { pid, mem: File::open(format!("/proc/{pid}/mem")).ok() }
     }
 
+    /// Whose memory it is.
+    pub(crate) fn pid(&self) -> Tid {
+        self.pid
+    }
+
     /// Fills `buf` as far as pages can be read; gives the number of bytes.
     ///
     /// # Errors

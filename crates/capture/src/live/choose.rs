@@ -4,8 +4,9 @@
 //! capture really cost is measured and told.
 
 use super::who::Subject;
-use super::{CaptureOptions, How, LiveError};
+use super::{CaptureOptions, Destination, How, LiveError};
 use crate::DumpType;
+use std::path::Path;
 use std::time::Duration;
 
 /// Memory is read and written at some 1 GiB a second, careful estimate.
@@ -66,6 +67,83 @@ impl Predicted {
             How::Precopy => self.precopy,
         }
     }
+}
+
+/// Options for a dump that fits its disk, if those given are to be changed so.
+pub(super) fn fit(subject: &Subject, options: &CaptureOptions) -> Option<CaptureOptions> {
+    /// What stays free: production writes to the disk, too.
+    const KEEP_FREE: u64 = 1 << 30;
+    const LEAST: u64 = 16 << 20;
+    let folder = match &options.destination {
+        _ if !options.fit_disk => return None,
+        Destination::Folder(folder) => folder.as_path(),
+        Destination::File { path, .. } => path.parent().filter(|parent| !parent.as_os_str().is_empty())?,
+        Destination::Stdout => return None,
+    };
+    let disk = rustix::fs::statvfs(folder).ok()?;
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    let keep = KEEP_FREE.max(disk.f_blocks.saturating_mul(disk.f_frsize) / 20);
+    let room = free.saturating_sub(keep);
+    // Headers, notes and what grows meanwhile.
+    let need = subject.status.resident + subject.status.resident / 8 + (16 << 20);
+    if need <= room {
+        return None;
+    }
+    let mut fitted = options.clone();
+    if room < LEAST {
+        fitted.dump_type = DumpType::Small;
+    } else {
+        fitted.max_size = Some(options.max_size.map_or(room, |most| most.min(room)));
+    }
+    Some(fitted)
+}
+
+/// Whether a control group has room for the pages that a process writes to while its copy is read.
+pub(super) fn room_for_copy(subject: &Subject) -> Result<(), String> {
+    let anonymous =
+        subject.status.resident.saturating_sub(subject.status.file_resident + subject.status.shared_resident);
+    // Who writes to a quarter of its memory within seconds is rare.
+    let need = (anonymous / 4).max(16 << 20).min(anonymous);
+    match memory_left(subject.pid) {
+        Some(left) if left < need => {
+            Err(format!("its control group has only {} MiB left for pages written to meanwhile", left >> 20))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Bytes that the control groups of a process may still take; `None` without a limit.
+fn memory_left(pid: i32) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    let mut least: Option<u64> = None;
+    for line in text.lines() {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else { continue };
+        let (root, most, used) = if controllers.is_empty() {
+            ("/sys/fs/cgroup", "memory.max", "memory.current")
+        } else if controllers.split(',').any(|name| name == "memory") {
+            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes")
+        } else {
+            continue;
+        };
+        for group in Path::new(path.trim_start_matches('/')).ancestors() {
+            let folder = Path::new(root).join(group);
+            let number = |name| std::fs::read_to_string(folder.join(name)).ok()?.trim().parse::<u64>().ok();
+            // Folklore: v1 says "no limit" as the largest multiple of a page in 63 bits.
+            if let (Some(most), Some(used)) = (number(most).filter(|most| *most < 1 << 62), number(used)) {
+                let left = most.saturating_sub(used).saturating_add(inactive_file(&folder));
+                least = Some(least.map_or(left, |least| least.min(left)));
+            }
+        }
+    }
+    least
+}
+
+/// Cached file pages that a group gives up without ado.
+fn inactive_file(folder: &Path) -> u64 {
+    let text = std::fs::read_to_string(folder.join("memory.stat")).unwrap_or_default();
+    let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok());
+    value("total_inactive_file ").or_else(|| value("inactive_file ")).unwrap_or(0)
 }
 
 /// Chooses.

@@ -59,7 +59,7 @@ impl Copy {
         remote.call(libc::SYS_prctl, [PR_GET_CHILD_SUBREAPER, answer, 0, 0, 0, 0], remote.home())?;
         if reader.exact::<4>(answer) != Some([0; 4]) {
             let _ = reader.write(answer, &[0; 4]);
-            return Err(Refusal::Call { call: "a copy by clone", why: "it adopts orphaned processes".into() });
+            return Err(Refusal::Because("it adopts orphaned processes, and would adopt the copy".into()));
         }
         let flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_PARENT_SETTID;
         let (stack, id) = (remote.exit_way(), remote.child_id());

@@ -94,6 +94,8 @@ pub enum Container {
 pub struct CaptureOptions {
     /// How much of the process it holds.
     pub dump_type: DumpType,
+    /// Whether it holds less where the disk has no room for that: the most useful memory first.
+    pub fit_disk: bool,
     /// What it is written as.
     pub container: Container,
     /// Whether it is packed with zstd, in frames that can be read one by one.
@@ -113,6 +115,7 @@ impl Default for CaptureOptions {
     fn default() -> Self {
         Self {
             dump_type: DumpType::Active,
+            fit_disk: false,
             container: Container::Elf,
             compress: false,
             how: None,
@@ -136,6 +139,8 @@ pub struct LiveDump {
     pub minidump: bool,
     /// How much of the process it holds.
     pub dump_type: DumpType,
+    /// The longest size that it was allowed.
+    pub max_size: Option<u64>,
     /// The way that was gone.
     pub how: How,
     /// Why better ways were not.
@@ -182,6 +187,8 @@ struct Job<'a> {
 pub fn capture(id: i32, options: &CaptureOptions, progress: &dyn Progress) -> Result<LiveDump, LiveError> {
     let start = Instant::now();
     let subject = Subject::find(id)?;
+    let fitted = choose::fit(&subject, options);
+    let options = fitted.as_ref().unwrap_or(options);
     let mut job = Job::new(&subject, options, progress)?;
     let choice = choose::choose(&subject, options)?;
     let mut fallback = choice.passed_over;
@@ -278,6 +285,7 @@ impl<'a> Job<'a> {
             path,
             minidump: self.options.container == Container::Minidump,
             dump_type: self.options.dump_type,
+            max_size: self.options.max_size,
             how,
             fallback,
             pause: taken.pauses.iter().copied().max().unwrap_or_default(),

@@ -79,8 +79,9 @@ impl Job<'_> {
         let gadgets = before.gadgets.clone().map_err(Failed::Refused)?;
         if before.vmas.iter().any(|vma| vma.userfault) {
             let why = "a userfaultfd handles its memory's faults, and a fork might wait for that for ever".into();
-            return Err(Failed::Refused(Refusal::Call { call: "a copy by clone", why }));
+            return Err(Failed::Refused(Refusal::Because(why)));
         }
+        super::choose::room_for_copy(self.subject).map_err(|why| Failed::Refused(Refusal::Because(why)))?;
         let mut moment = Moment::read(held, &before)?;
         let plan = moment.plan(self.options, &mut before, &self.reader, pid)?;
         // What the copy will not have, first: making the copy may fail, but then nothing is lost.

@@ -68,13 +68,13 @@ impl Job<'_> {
     pub(super) fn by_precopy(&self, mut before: Before) -> Result<Taken, Failed> {
         if self.small() || self.options.max_size.is_some() {
             let why = "a dump of so little memory takes less time than tracking takes to begin".into();
-            return Err(Failed::Refused(Refusal::Call { call: "tracking", why }));
+            return Err(Failed::Refused(Refusal::Because(why)));
         }
         let (file, spool) = self.precopy_file()?;
         let gadgets = before.gadgets.clone().map_err(Failed::Refused)?;
         if before.vmas.iter().any(|vma| vma.userfault) {
             let why = "a userfaultfd of its own handles its memory's faults".into();
-            return Err(Failed::Refused(Refusal::Call { call: "tracking", why }));
+            return Err(Failed::Refused(Refusal::Because(why)));
         }
         // The first stop: a userfaultfd is made, and which memory counts is seen.
         let held = self.hold()?;
@@ -89,7 +89,7 @@ impl Job<'_> {
         }
         if tracker.tracked().is_empty() {
             let why = "the kernel tracks none of its memory".into();
-            return Err(Failed::Refused(Refusal::Call { call: "tracking", why }));
+            return Err(Failed::Refused(Refusal::Because(why)));
         }
         let room =
             HEAD_ROOM + HEAD_ROOM_THREAD * before.told.len() as u64 + HEAD_ROOM_MAPPING * before.vmas.len() as u64;

@@ -61,6 +61,7 @@ pub fn options(taking: &Taking, destination: Destination) -> CaptureOptions {
             CaptureType::Active | CaptureType::Automatic => DumpType::Active,
             CaptureType::Small => DumpType::Small,
         },
+        fit_disk: taking.dump_type == CaptureType::Automatic,
         container: match taking.format {
             Format::Elf => Container::Elf,
             Format::Minidump => Container::Minidump,

@@ -22,6 +22,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod gadgets;
+#[cfg(not(target_arch = "x86_64"))]
+mod other;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod registers;
 #[cfg(target_arch = "x86_64")]
@@ -33,6 +35,9 @@ mod ways;
 pub(super) use gadgets::Gadgets;
 #[cfg(target_arch = "x86_64")]
 pub(super) use remote::{Remote, Room, WAIT_ALL};
+
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) use other::{Gadgets, Remote, Room, WAIT_ALL};
 
 /// Why no call can be made in a process.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -60,6 +65,9 @@ pub(crate) enum Refusal {
         /// What the system said.
         why: String,
     },
+    /// Something else about it.
+    #[error("{0}")]
+    Because(String),
     /// It ended, or did something unexpected.
     #[error("it went away, or did not follow")]
     Lost,
