@@ -45,11 +45,11 @@ static void *sleep_long(void *unused)
     (void)unused;
     open_to(0, 0, 0);
     for (;; beat(own)) {
-        struct timespec time = {1, 0};
+        struct timespec time = {0, 250000000};
         uint64_t begin = now();
         if (nanosleep(&time, 0) != 0)
             harm(SLEEP_INTERRUPTED, errno);
-        else if (now() - begin < 1000000000)
+        else if (now() - begin < 250000000)
             harm(EARLY_WAKE, (long)(now() - begin));
     }
     return 0;

@@ -98,7 +98,7 @@ NOINLINE static void down(long which, int levels)
     } else {
         deep_marks[which] = here;
         pthread_barrier_wait(&deep);
-        for (;;)
+        while (here[0])
             pause();
     }
     here[1] = 0;
