@@ -21,9 +21,11 @@
 
 mod elf;
 mod facts;
+mod live;
 mod memory;
 mod oom;
 mod output;
+mod picture;
 mod plan;
 mod procfs;
 mod regs;
@@ -36,4 +38,5 @@ mod touched;
 mod tracer;
 
 pub use afterimage_dump::{DumpType, SignalInfo};
+pub use live::{CaptureOptions, Container, Destination, How, LiveDump, LiveError, Progress, capture, processes_named};
 pub use run::{CaptureError, Captured, Death, Ended, NotTaken, OutOfMemory, RunError, RunOptions, run};

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 Examples:
   afterimage demo                           see a crash explained, step by step
   afterimage run -- ./server --port 80      run a program; if it dies of a signal, say why
+  afterimage capture 1234                   take a dump of a running process, without stopping it
   afterimage explain core.1234              what happened, where, and why
   afterimage show core.1234 frames --json   one table, one JSON object a line
 
@@ -86,6 +87,8 @@ pub enum Verb {
     Demo(Demo),
     /// Run a program; if it, a thread or a child of it dies of a signal, write a dump and say why.
     Run(Run),
+    /// Take a dump of a running process, which goes on running.
+    Capture(Capture),
     /// Say what file this is: format, type, system, time, completeness.
     Info(One),
     /// Say what happened, where, and why.
@@ -149,6 +152,112 @@ pub struct Run {
     /// The program and its arguments.
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
     pub command: Vec<OsString>,
+}
+
+/// `capture`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+The dump shows one instant; the process hardly notices. Three ways, by what it has to bear:
+  precopy   memory is copied while it runs; it stands for some milliseconds at the end
+  snapshot  the kernel copies it as fork does; it stands for some 20 ms a gigabyte
+  stop      it stands until all is read
+Without --how the one with the shortest pause is chosen; the summary says which, and why not another.
+
+Examples:
+  afterimage capture 1234                          into ./NAME.1234.core
+  afterimage capture 1234 -o /var/dumps --compress zstd
+  afterimage capture --name nginx --type small     registers, stacks and what they point at
+  afterimage capture 1234 --max-size 50M           the most useful 50 MiB, with a full backtrace
+  afterimage capture --tree 1234 -o dumps/         a process and its children, at one instant
+  afterimage capture 1234 -o - | ssh host 'cat >core'")]
+#[command(group = clap::ArgGroup::new("target").required(true).args(["pid", "name", "tree", "cgroup"]))]
+pub struct Capture {
+    /// The process, by its id or that of any of its threads.
+    #[arg(value_name = "PID")]
+    pub pid: Option<i32>,
+    /// The process with this name.
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// This process and all that descend from it, at one instant.
+    #[arg(long, value_name = "PID")]
+    pub tree: Option<i32>,
+    /// All processes of this control group, at one instant: a path below /sys/fs/cgroup, or a full one.
+    #[arg(long, value_name = "PATH")]
+    pub cgroup: Option<PathBuf>,
+    /// How the dump is taken.
+    #[command(flatten)]
+    pub taking: Taking,
+    /// The file, or a folder for the file, or - for standard output.
+    #[arg(short, long, value_name = "FILE", default_value = ".")]
+    pub output: PathBuf,
+    /// Replace an existing file.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// How a dump is taken.
+#[derive(Args, Debug, Clone)]
+pub struct Taking {
+    /// How much of the process the dump shall hold.
+    #[arg(long = "type", value_name = "TYPE", default_value = "active")]
+    pub dump_type: CaptureType,
+    /// The container.
+    #[arg(long, value_name = "FORMAT", default_value = "elf")]
+    pub format: Format,
+    /// Take this way, and no other.
+    #[arg(long, value_name = "WAY")]
+    pub how: Option<How>,
+    /// The longest stop that the process can bear, as 20ms.
+    #[arg(long, value_name = "TIME", value_parser = crate::values::duration)]
+    pub max_pause: Option<std::time::Duration>,
+    /// The longest dump, before packing, as 50M: the most useful memory first.
+    #[arg(long, value_name = "SIZE", value_parser = crate::values::size)]
+    pub max_size: Option<u64>,
+    /// Pack the dump.
+    #[arg(long, value_name = "METHOD", default_value = "none")]
+    pub compress: Compress,
+}
+
+/// How much of a running process a dump holds.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CaptureType {
+    /// All mapped memory, files too.
+    Complete,
+    /// What cannot be had from files; honours coredump_filter and MADV_DONTDUMP.
+    Active,
+    /// Registers, stacks and what they point at.
+    Small,
+    /// Active, or less if the disk has no room for it.
+    Automatic,
+}
+
+/// A container to write.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// An ELF core, for gdb, lldb, eu-stack.
+    Elf,
+    /// A minidump, for minidump-stackwalk, WinDbg, lldb.
+    Minidump,
+}
+
+/// A way to take a dump.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// Copy while it runs.
+    Precopy,
+    /// Copy as fork does.
+    Snapshot,
+    /// Read while it stands.
+    Stop,
+}
+
+/// What a dump is packed with.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compress {
+    /// Zstandard, in frames that can be read one by one.
+    Zstd,
+    /// Nothing.
+    None,
 }
 
 /// How much of a process a dump holds.

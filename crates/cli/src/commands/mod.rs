@@ -1,5 +1,6 @@
 //! One file a verb.
 
+pub mod capture;
 pub mod demo;
 pub mod explain;
 pub mod generated;

@@ -122,7 +122,9 @@ fn assemble(mut reading: Reading<'_>, source: SharedSource, segments: &[Segment]
     };
     let mut issues = std::mem::take(&mut reading.issues);
     space::sort_mappings(&mut reading.mappings, &mut issues);
-    let space = space::build(&source, reading.os, segments, &reading.mappings, &mut issues);
+    reading.untouched.sort_unstable();
+    let parts = space::Parts { segments, mappings: &reading.mappings, untouched: &reading.untouched };
+    let space = space::build(&source, reading.os, &parts, &mut issues);
     let promised = space::promised_length(segments);
     if promised > source.len() {
         issues.insert(

@@ -6,6 +6,7 @@
 //! | 2 | thread names: lines of `tid`, a tab, the name |
 //! | 3 | facts of the process: repeated key, NUL, length as u64 (little-endian), that many bytes |
 //! | 4 | build-ids: repeated base u64, length u16, bytes, length u16, path (all little-endian) |
+//! | 5 | untouched memory: repeated start u64, end u64 (little-endian): mapped, zero, and therefore not stored |
 //!
 //! *Trap*: these are little-endian whatever the processor is, so that one writer serves all.
 
@@ -22,6 +23,7 @@ pub(super) fn take(reading: &mut Reading<'_>, note: &Note<'_>) {
         2 => thread_names(reading, content),
         3 => facts(reading, content),
         4 => build_ids(reading, content),
+        5 => untouched(reading, content),
         _ => {}
     }
 }
@@ -96,6 +98,22 @@ fn fact(reading: &mut Reading<'_>, key: &str, value: &[u8]) {
         _ => {
             let value = String::from_utf8_lossy(value).trim_end_matches(['\0', '\n']).to_owned();
             reading.process.facts.push((key.to_owned(), value));
+        }
+    }
+}
+
+fn untouched(reading: &mut Reading<'_>, content: Fields<'_>) {
+    for at in (0..content.bytes().len()).step_by(16) {
+        let (Some(start), Some(end)) = (content.u64(at), content.u64(at + 8)) else {
+            break;
+        };
+        // Each may become a piece of memory of its own, and cut one in two.
+        let bytes = 16 + 2 * size_of::<crate::Segment<crate::Virt>>();
+        if !reading.room("untouched ranges", reading.untouched.len(), bytes) {
+            break;
+        }
+        if start < end {
+            reading.untouched.push((start, end));
         }
     }
 }

@@ -49,6 +49,8 @@ pub(super) struct Reading<'a> {
     pub(super) soft_errors: Vec<String>,
     pub(super) thread_names: Vec<(u32, String)>,
     pub(super) build_ids: Vec<OwnBuildId>,
+    /// Memory that reads as zero although no segment has it: only afterimage's own note says so.
+    pub(super) untouched: Vec<(u64, u64)>,
     pub(super) issues: Vec<Issue>,
     layout: Option<Resolved>,
     /// Threads that the container has, read or not.
@@ -78,6 +80,7 @@ impl<'a> Reading<'a> {
             soft_errors: Vec::new(),
             thread_names: Vec::new(),
             build_ids: Vec::new(),
+            untouched: Vec::new(),
             issues: Vec::new(),
             layout: None,
             threads_seen: 0,

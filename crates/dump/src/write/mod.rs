@@ -1,10 +1,11 @@
 //! Writing dumps: a container's layout, with the content asked for piece by piece.
 //!
 //! *What it is*: encoders that know file formats. *What it is not*: it knows no live process and opens no file; who
-//! calls it brings the memory ([`elf_core::Content`]) and the place to write to.
+//! calls it brings the memory ([`layout::Content`]) and the place to write to.
 //!
 //! ```
-//! use afterimage_dump::write::elf_core::{Class, Content, Core, write};
+//! use afterimage_dump::write::elf_core::{Class, Core, write};
+//! use afterimage_dump::write::layout::Content;
 //! struct Nothing;
 //! impl Content for Nothing {
 //!     fn next(&mut self, _at: u64, _end: u64) -> Option<std::ops::Range<u64>> {
@@ -21,10 +22,10 @@
 //! # Ok::<(), afterimage_dump::write::WriteError>(())
 //! ```
 //!
-//! *Trap*: what comes out is whole only when the writer has returned `Ok`: the header is patched last. Write to a
-//! temporary name and rename.
+//! *Trap*: what comes out is whole only when the writer has returned `Ok`. Write to a temporary name and rename.
 
 pub mod elf_core;
+pub mod layout;
 pub mod notes;
 
 /// Why a dump could not be written.

@@ -32,6 +32,9 @@ pub const FACTS: u32 = 3;
 /// Build ids: repeated base (u64), length (u16), bytes, length of path (u16), path; little endian.
 pub const BUILD_IDS: u32 = 4;
 
+/// Untouched memory: repeated start and end (u64, little endian).
+pub const UNTOUCHED: u32 = 5;
+
 /// CPU time as seconds and microseconds.
 pub type Time = (u64, u64);
 
@@ -246,6 +249,18 @@ pub fn build_ids(ids: &[BuildId]) -> Note {
         out.extend_from_slice(&entry.path);
     }
     Note { owner: OWNER, kind: BUILD_IDS, content: out }
+}
+
+/// afterimage's note of memory that was mapped but never touched: it is zero, and not stored.
+#[must_use]
+pub fn untouched(ranges: &[std::ops::Range<u64>]) -> Note {
+    let content = ranges.iter().flat_map(|range| [range.start.to_le_bytes(), range.end.to_le_bytes()]).flatten();
+    let mut content: Vec<u8> = content.collect();
+    // See `soft_errors`: a length that BFD takes for a thread's gets an empty range more.
+    if matches!(content.len(), 144 | 336 | 296 | 148 | 392) {
+        content.extend_from_slice(&[0; 16]);
+    }
+    Note { owner: OWNER, kind: UNTOUCHED, content }
 }
 
 /// Fields of a little-endian C struct.

@@ -1,0 +1,100 @@
+//! Which way is gone: by the pause that each would make, as far as that can be told before.
+//!
+//! *What it is*: figures measured on ordinary machines, on the careful side. *What it is not*: a promise. What a
+//! capture really cost is measured and told.
+
+use super::who::Subject;
+use super::{CaptureOptions, How, LiveError};
+use crate::DumpType;
+use std::time::Duration;
+
+/// Memory is read and written at some 1 GiB a second, careful estimate.
+const NANOS_PER_READ_MIB: u64 = 1_000_000;
+/// Page tables of 4 KiB pages are copied at some 20 ms a GiB.
+const NANOS_PER_FORK_MIB: u64 = 20_000;
+/// Write-protected page tables are looked through at some 1 ms a GiB.
+const NANOS_PER_SCAN_MIB: u64 = 1_000;
+/// Stopping, registers, borrowed calls.
+const OVERHEAD: Duration = Duration::from_millis(1);
+/// Up to this pause the simplest way is the best, without any call in the process.
+const UNNOTICED: Duration = Duration::from_millis(5);
+
+/// The ways to try, in this order.
+#[derive(Debug)]
+pub(super) struct Choice {
+    pub(super) ways: Vec<How>,
+    /// Why others are not among them.
+    pub(super) passed_over: Vec<String>,
+    /// The shortest pause that is to be expected.
+    pub(super) shortest: Duration,
+}
+
+/// Pauses to be expected.
+#[derive(Clone, Copy, Debug)]
+struct Predicted {
+    stop: Duration,
+    snapshot: Duration,
+    precopy: Duration,
+}
+
+impl Predicted {
+    fn of(subject: &Subject, options: &CaptureOptions) -> Self {
+        let status = &subject.status;
+        let mib = |bytes: u64| bytes >> 20;
+        let anonymous = status.resident.saturating_sub(status.shared_resident + status.file_resident);
+        let files = if options.dump_type == DumpType::Complete { status.file_resident } else { 0 };
+        let nanos = |count: u64, each: u64| Duration::from_nanos(count.saturating_mul(each));
+        let (read, shared) = match options.dump_type {
+            // A stack and a few pages a thread.
+            DumpType::Small => (0, 0),
+            _ => (anonymous + status.shared_resident + files, status.shared_resident),
+        };
+        let shared = nanos(mib(shared), NANOS_PER_READ_MIB);
+        Self {
+            stop: OVERHEAD + nanos(mib(read), NANOS_PER_READ_MIB),
+            snapshot: OVERHEAD + nanos(mib(anonymous), NANOS_PER_FORK_MIB) + shared,
+            precopy: 3 * OVERHEAD + nanos(mib(anonymous), NANOS_PER_SCAN_MIB) + shared,
+        }
+    }
+
+    fn get(&self, how: How) -> Duration {
+        match how {
+            How::Stop => self.stop,
+            How::Snapshot => self.snapshot,
+            How::Precopy => self.precopy,
+        }
+    }
+}
+
+/// Chooses.
+pub(super) fn choose(subject: &Subject, options: &CaptureOptions) -> Result<Choice, LiveError> {
+    let predicted = Predicted::of(subject, options);
+    let shortest = predicted.stop.min(predicted.snapshot).min(predicted.precopy);
+    let mut choice = Choice { ways: Vec::new(), passed_over: Vec::new(), shortest };
+    if let Some(how) = options.how {
+        choice.ways.push(how);
+        return Ok(choice);
+    }
+    if predicted.stop <= UNNOTICED.min(options.max_pause.unwrap_or(UNNOTICED)) || options.dump_type == DumpType::Small {
+        choice.ways.push(How::Stop);
+        return Ok(choice);
+    }
+    let mut ways = [How::Precopy, How::Snapshot, How::Stop];
+    ways.sort_by_key(|how| predicted.get(*how));
+    if let Some(longest) = options.max_pause {
+        // Any that is fast enough will do; the one that burdens the process least comes first.
+        ways.sort_by_key(|how| (predicted.get(*how) > longest, *how == How::Precopy));
+        let too_slow = |how: &&How| predicted.get(**how) > longest;
+        for how in ways.iter().filter(too_slow) {
+            let pause = predicted.get(*how);
+            choice.passed_over.push(format!("no {}: it would hold the process for some {pause:.0?}", how.name()));
+        }
+        choice.ways.extend(ways.iter().filter(|how| !too_slow(how)));
+    } else {
+        choice.ways.extend(ways);
+    }
+    if choice.ways.is_empty() {
+        return Err(LiveError::TooSlow { pid: subject.pid, predicted: shortest });
+    }
+    Ok(choice)
+}

@@ -1,0 +1,9 @@
+use super::before::Before;
+use super::inject::Refusal;
+use super::modes::{Failed, Taken};
+use super::Job;
+impl Job<'_> {
+    pub(super) fn by_precopy(&self, _before: Before) -> Result<Taken, Failed> {
+        Err(Failed::Refused(Refusal::Lost))
+    }
+}
