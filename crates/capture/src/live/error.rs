@@ -27,7 +27,9 @@ pub enum LiveError {
         name: String,
     },
     /// It has ended, and only its exit status is left.
-    #[error("process {pid} has ended (a zombie): its memory is gone, and its parent {parent} has not taken its exit status")]
+    #[error(
+        "process {pid} has ended (a zombie): its memory is gone, and its parent {parent} has not taken its exit status"
+    )]
     Zombie {
         /// Process id.
         pid: i32,

@@ -40,9 +40,9 @@ pub use destination::Destination;
 pub use error::LiveError;
 pub use meter::Progress;
 
+use crate::DumpType;
 use crate::memory::Reader;
 use crate::plan::Plan;
-use crate::DumpType;
 use afterimage_dump::write::layout::Layout;
 use before::Before;
 use destination::Part;
@@ -216,7 +216,8 @@ pub fn capture(id: i32, options: &CaptureOptions, progress: &dyn Progress) -> Re
 
 impl<'a> Job<'a> {
     fn new(subject: &'a Subject, options: &'a CaptureOptions, progress: &'a dyn Progress) -> Result<Self, LiveError> {
-        let mut job = Self { subject, options, reader: Reader::new(subject.pid), part: None, meter: Meter::new(progress) };
+        let mut job =
+            Self { subject, options, reader: Reader::new(subject.pid), part: None, meter: Meter::new(progress) };
         job.reopen()?;
         Ok(job)
     }

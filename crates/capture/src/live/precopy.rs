@@ -1,7 +1,7 @@
+use super::Job;
 use super::before::Before;
 use super::inject::Refusal;
 use super::modes::{Failed, Taken};
-use super::Job;
 impl Job<'_> {
     pub(super) fn by_precopy(&self, _before: Before) -> Result<Taken, Failed> {
         Err(Failed::Refused(Refusal::Lost))

@@ -81,7 +81,11 @@ fn place(
             {
                 meter.add(range.start - at);
                 at = range.end;
-                return Some(Job { at: range.start, len: at - range.start, offset: here.offset + (range.start - here.start) });
+                return Some(Job {
+                    at: range.start,
+                    len: at - range.start,
+                    offset: here.offset + (range.start - here.start),
+                });
             }
             meter.add(end - at);
             now = placed.next().copied();

@@ -73,8 +73,11 @@ fn only(name: &str) -> Result<i32, Failure> {
         [] => Err(Failure::new(VANISHED, format!("capture {name}: no process has this name"))),
         many => {
             let many: Vec<String> = many.iter().map(i32::to_string).collect();
-            Err(Failure::new(USAGE, format!("capture {name}: {} processes have this name: {}", many.len(), many.join(" ")))
-                .advise("name one of them by its id"))
+            Err(Failure::new(
+                USAGE,
+                format!("capture {name}: {} processes have this name: {}", many.len(), many.join(" ")),
+            )
+            .advise("name one of them by its id"))
         }
     }
 }

@@ -1,6 +1,6 @@
 //! afterimage dies of SIGKILL at any moment, and its target does not notice.
 
-use crate::lab::{PATIENCE, WAYS, capture_by, capture_command, folder, lasting_changes, names, soak, state};
+use crate::lab::{PATIENCE, capture_by, capture_command, folder, lasting_changes, names, soak, state, ways};
 use afterimage_testkit::live::{Core, Live, Program};
 use std::process::Stdio;
 use std::time::{Duration, Instant, SystemTime};
@@ -97,7 +97,7 @@ fn interrupted_it_leaves_nothing() {
     let file = place.path().join("dump");
     let mut busy = Live::start(Program::Busy, &["--memory", "64M"]).unwrap();
     let before = state(&mut busy);
-    for way in WAYS {
+    for way in ways() {
         for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
             let mut command = capture_command(busy.pid(), &["--how", way], &file);
             let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();

@@ -7,8 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-/// The three ways to copy.
-pub const WAYS: &[&str] = &["stop", "snapshot", "precopy"];
+/// The ways to copy that are tested: all three, or those that `AFTERIMAGE_WAYS` names, as `stop,snapshot`, where the
+/// kernel has no more.
+pub fn ways() -> Vec<&'static str> {
+    const WAYS: [&str; 3] = ["stop", "snapshot", "precopy"];
+    let wanted = std::env::var("AFTERIMAGE_WAYS").unwrap_or_else(|_| WAYS.join(","));
+    WAYS.into_iter().filter(|way| wanted.split(',').any(|wanted| wanted == *way)).collect()
+}
 /// Ends what hangs; nothing takes nearly as long.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 

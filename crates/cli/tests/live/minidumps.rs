@@ -1,7 +1,7 @@
 //! Minidumps as two other readers see them, and conversions there and back.
 
 use crate::dumps::{gcore, memory_differences, restless, thread_differences};
-use crate::lab::{WAYS, afterimage, can_use, capture, capture_by, find, folder, run};
+use crate::lab::{afterimage, can_use, capture, capture_by, find, folder, run, ways};
 use crate::stacks::{differences, gdb};
 use afterimage_testkit::live::{Core, Live, Program, program};
 use serde_json::Value;
@@ -151,7 +151,7 @@ fn other_readers_open_every_minidump() {
     std::thread::sleep(std::time::Duration::from_millis(100));
     let reference = Core::open(&gcore(still.pid(), place.path())).unwrap();
     let dump = place.path().join("dump.dmp");
-    for way in WAYS {
+    for way in ways() {
         for kind in ["active", "complete", "small"] {
             let options = ["--format", "minidump", "--type", kind, "--compress", "none"];
             let said = capture_by(way, still.pid(), &options, &dump);

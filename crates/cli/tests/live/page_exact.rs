@@ -1,6 +1,6 @@
 //! A dump has what there is, and no more: every kind of mapping, and a reservation of 256 GiB.
 
-use crate::lab::{WAYS, can_use, capture_by, find, folder, run};
+use crate::lab::{can_use, capture_by, find, folder, run, ways};
 use afterimage_testkit::live::{Core, Live, Program, field, marks, zoo_faults};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -46,7 +46,7 @@ fn cost(core: &Core, start: u64, length: u64) -> u64 {
 fn every_kind_of_mapping_is_treated_rightly() {
     let place = folder();
     let file = place.path().join("dump");
-    for way in WAYS {
+    for way in ways() {
         let zoo = Live::start(Program::Zoo, &[]).unwrap();
         let said = capture_by(way, zoo.pid(), &["--compress", "none"], &file);
         let core = Core::open(&file).unwrap();
@@ -88,7 +88,7 @@ fn every_kind_of_mapping_is_treated_rightly() {
 fn a_complete_dump_has_files_too() {
     let place = folder();
     let file = place.path().join("dump");
-    for way in WAYS {
+    for way in ways() {
         let zoo = Live::start(Program::Zoo, &["--reserve", "1G"]).unwrap();
         capture_by(way, zoo.pid(), &["--type", "complete", "--compress", "none"], &file);
         let core = Core::open(&file).unwrap();
@@ -111,7 +111,7 @@ fn the_filter_of_the_process_is_honoured() {
     let zoo = Live::start(Program::Zoo, &["--reserve", "1G"]).unwrap();
     // Without bit 1: no shared anonymous memory, which memfd's is, too.
     std::fs::write(format!("/proc/{}/coredump_filter", zoo.pid()), "0x31").unwrap();
-    for way in WAYS {
+    for way in ways() {
         capture_by(way, zoo.pid(), &["--compress", "none"], &file);
         let core = Core::open(&file).unwrap();
         for (name, at, value) in marks(&zoo.ready, "present") {

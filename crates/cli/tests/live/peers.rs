@@ -1,7 +1,7 @@
 //! Debuggers open every ELF dump and say of it what they say of gdb's own, taken while the process stood still.
 
 use crate::dumps::{gcore, memory_differences, missing, restless, thread_differences};
-use crate::lab::{WAYS, can_use, capture, capture_by, folder};
+use crate::lab::{can_use, capture, capture_by, folder, ways};
 use crate::stacks::{ASKERS, Asker, Stacks, differences, gdb};
 use afterimage_testkit::live::{Core, Live, Program, program};
 use std::path::Path;
@@ -97,7 +97,7 @@ fn debuggers_say_the_same_of_every_way_and_type() {
     let Some(reference) = reference(place.path(), &[]) else { return };
     let file = place.path().join("dump");
     let mut faults = Vec::new();
-    for way in WAYS {
+    for way in ways() {
         for kind in ["active", "complete", "small"] {
             let said = capture_by(way, reference.still.pid(), &["--type", kind, "--compress", "none"], &file);
             settle();
@@ -127,7 +127,7 @@ fn a_limited_dump_has_whole_stacks() {
     let file = place.path().join("dump");
     for (threads, limit, bytes) in [("3", "64K", 64u64 << 10), ("14", "200K", 200 << 10), ("14", "1M", 1 << 20)] {
         let Some(reference) = reference(place.path(), &["--threads", threads]) else { return };
-        for way in WAYS {
+        for way in ways() {
             for kind in ["active", "complete", "automatic"] {
                 let options = ["--type", kind, "--max-size", limit, "--compress", "none"];
                 capture_by(way, reference.still.pid(), &options, &file);
@@ -147,7 +147,7 @@ fn a_small_dump_of_an_ordinary_program_is_small() {
     let place = folder();
     let file = place.path().join("dump");
     let still = Live::start(Program::Still, &["--threads", "1"]).unwrap();
-    for way in WAYS {
+    for way in ways() {
         capture_by(way, still.pid(), &["--type", "small", "--compress", "none"], &file);
         let length = file.metadata().unwrap().len();
         assert!(length <= 128 << 10, "{way}: {length} bytes");
@@ -163,7 +163,7 @@ fn a_packed_dump_is_the_same_dump() {
         return;
     }
     let (packed, plain) = (place.path().join("dump.zst"), place.path().join("plain"));
-    for way in WAYS {
+    for way in ways() {
         let said = capture_by(way, reference.still.pid(), &["--compress", "zstd"], &packed);
         settle();
         assert!(said["ratio"].as_f64().is_some_and(|ratio| ratio > 1.0), "{said}");

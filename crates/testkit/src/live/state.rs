@@ -16,8 +16,7 @@ use std::path::Path;
 pub struct State(BTreeSet<String>);
 
 /// Fields of `/proc/PID/status` that a picture must not change.
-const FIELDS: &[&str] =
-    &["TracerPid", "Threads", "SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt", "CapEff", "Seccomp", "NoNewPrivs"];
+const FIELDS: &[&str] = &["TracerPid", "Threads", "SigBlk", "SigIgn", "SigCgt", "CapEff", "Seccomp", "NoNewPrivs"];
 
 impl State {
     /// Looks at a process; `mark` is [`Live::mark`](super::Live::mark).
@@ -29,13 +28,14 @@ impl State {
         let mut lines = BTreeSet::new();
         let status = fs::read_to_string(format!("{base}/status"))?;
         lines.extend(FIELDS.iter().map(|name| format!("{name} {}", field(&status, name).unwrap_or_default())));
+        lines.insert(format!("left pending {:x}", left(&status, "ShdPnd")));
         for entry in fs::read_dir(format!("{base}/task"))? {
             let name = entry?.file_name().to_string_lossy().into_owned();
             let Ok(status) = fs::read_to_string(format!("{base}/task/{name}/status")) else { continue };
             let blocked = field(&status, "SigBlk").unwrap_or_default();
-            let pending = field(&status, "SigPnd").unwrap_or_default();
+            let pending = left(&status, "SigPnd");
             let tracer = field(&status, "TracerPid").unwrap_or_default();
-            lines.insert(format!("thread {name} blocks {blocked} pending {pending} tracer {tracer}"));
+            lines.insert(format!("thread {name} blocks {blocked} pending {pending:x} tracer {tracer}"));
         }
         for entry in fs::read_dir(format!("{base}/fd"))? {
             let entry = entry?;
@@ -80,6 +80,12 @@ pub fn kin(pid: u32, mark: &str) -> Vec<(u32, String)> {
         let status = fs::read_to_string(path.join("status")).ok()?;
         (same && number != pid).then(|| (number, shown(&status)))
     })
+}
+
+/// Of the pending signals those that only a tracer leaves behind: SIGTRAP, SIGSTOP, SIGCONT. Others come and go.
+fn left(status: &str, name: &str) -> u64 {
+    let mask = [libc::SIGTRAP, libc::SIGSTOP, libc::SIGCONT].iter().fold(0, |mask, signal| mask | 1u64 << (signal - 1));
+    field(status, name).and_then(|text| u64::from_str_radix(&text, 16).ok()).unwrap_or(0) & mask
 }
 
 fn shown(status: &str) -> String {
