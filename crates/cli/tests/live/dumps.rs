@@ -39,8 +39,11 @@ pub fn thread_differences(theirs: &Core, ours: &Core) -> Vec<String> {
                 ));
             }
         }
-        // The x87 and xmm registers of the FXSAVE area; behind them is what the kernel keeps for itself.
-        if their.floating.get(..416) != our.floating.get(..416) {
+        // The x87 and xmm registers of the FXSAVE area; behind them is what the kernel keeps for itself. Of those before,
+        // gdb makes MXCSR_MASK (28) zero, which the kernel fills.
+        if their.floating.get(..28) != our.floating.get(..28)
+            || their.floating.get(32..416) != our.floating.get(32..416)
+        {
             differences.push(format!("{tid}: other floating-point registers"));
         }
         if their.extended.is_empty() != our.extended.is_empty() {

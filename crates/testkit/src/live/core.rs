@@ -72,7 +72,7 @@ pub struct Core {
     pub loads: Vec<Load>,
     /// Its notes in the order of the file.
     pub notes: Vec<Note>,
-    /// Where its notes begin in the file.
+    /// Where its first notes begin in the file; there may be more behind the memory.
     pub notes_offset: u64,
 }
 
@@ -102,7 +102,7 @@ impl Core {
             // PN_XNUM: the count stands in sh_info of section header 0.
             count = u64::from(u32_in(&bytes(&file, u64_in(&header, 40)?, 64)?, 44)?);
         }
-        let mut core = Self { file, loads: Vec::new(), notes: Vec::new(), notes_offset: 0 };
+        let mut core = Self { file, loads: Vec::new(), notes: Vec::new(), notes_offset: u64::MAX };
         let table = bytes(&core.file, at, count * 56)?;
         for entry in table.chunks_exact(56) {
             let (kind, flags) = (u32_in(entry, 0)?, u32_in(entry, 4)?);
@@ -118,7 +118,7 @@ impl Core {
                     core.loads.push(Load { start, size, stored, offset, flags });
                 }
                 4 => {
-                    core.notes_offset = offset;
+                    core.notes_offset = core.notes_offset.min(offset);
                     core.notes.extend(notes(&bytes(&core.file, offset, stored)?)?);
                 }
                 _ => {}

@@ -46,6 +46,11 @@ impl Live {
     pub fn start_as(which: Program, mut command: Command) -> anyhow::Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let mark = format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        if which == Program::Still {
+            // glibc from 2.35 registers "restartable sequences", where the kernel writes the processor's number: memory
+            // that changes though the program stands still. Older ones know no such tunable and no such thing.
+            command.env("GLIBC_TUNABLES", "glibc.pthread.rseq=0");
+        }
         command.env("AFTERIMAGE_LIVE", &mark).stdin(Stdio::piped()).stdout(Stdio::piped());
         let name = which.name();
         let mut child = command.spawn().with_context(|| format!("start {name}"))?;
