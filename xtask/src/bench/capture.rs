@@ -122,6 +122,10 @@ fn milliseconds(value: f64) -> String {
     if value.is_nan() { "–".to_owned() } else { format!("{value:.1} ms") }
 }
 
+fn times(value: f64) -> String {
+    if value.is_nan() { "–".to_owned() } else { format!("{value:.2}×") }
+}
+
 fn table(case: &Case, load: &str, measured: &Measured) {
     let busy = if load == "idle" { "idle".to_owned() } else { format!("{} pages written a second", case.rate) };
     println!("\n{:.2} GiB in {} pages, {busy}", case.size as f64 / GIB, case.pages);
@@ -138,11 +142,11 @@ fn table(case: &Case, load: &str, measured: &Measured) {
             milliseconds(tool.quiet),
             milliseconds(tool.reported),
             milliseconds(tool.writer),
-            time(tool.total),
-            format!("{:.0} MB", tool.disk / 1e6),
+            if tool.total.is_nan() { "–".to_owned() } else { time(tool.total) },
+            if tool.disk.is_nan() { "–".to_owned() } else { format!("{:.0} MB", tool.disk / 1e6) },
             format!("{:.1} MB", megabytes(tool.peak)),
-            format!("{:.2}×", gcore / tool.total),
-            format!("{:.2}×", tool.pause / measured.fork),
+            times(gcore / tool.total),
+            times(tool.pause / measured.fork),
         );
         for note in &tool.notes {
             println!("    {note}");
@@ -154,6 +158,10 @@ fn table(case: &Case, load: &str, measured: &Measured) {
 /// Says of each goal whether it is met, and by how much it is missed.
 fn goals(all: &[(Case, String, Measured)]) {
     let goal = |what: &str, got: f64, limit: f64, unit: &str, less: bool| {
+        if got.is_nan() {
+            println!("  {what}: not measured");
+            return;
+        }
         let fine = if less { got <= limit } else { got >= limit };
         let by = if fine { String::new() } else { format!(", by {:.1}{unit}", (got - limit).abs()) };
         println!("  {what}: {}{by} ({got:.1}{unit}, goal {limit:.1}{unit})", met(fine));

@@ -56,7 +56,7 @@ impl Measured {
 }
 
 /// One capture.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Sample {
     pause: f64,
     quiet: f64,
@@ -67,6 +67,18 @@ struct Sample {
     peak: u64,
     note: Option<String>,
 }
+
+/// What is known of one that failed.
+const NOTHING: Sample = Sample {
+    pause: f64::NAN,
+    quiet: f64::NAN,
+    reported: f64::NAN,
+    writer: f64::NAN,
+    total: f64::NAN,
+    disk: f64::NAN,
+    peak: 0,
+    note: None,
+};
 
 /// Starts the process and lets all capture it, A B C A B C; the first round is not counted.
 pub(super) fn measure(case: &Case, afterimage: &Path, folder: &Path, rounds: usize) -> anyhow::Result<Measured> {
@@ -80,9 +92,10 @@ pub(super) fn measure(case: &Case, afterimage: &Path, folder: &Path, rounds: usi
     let mut forks = Vec::new();
     for round in 0..=rounds {
         for (name, samples) in names.iter().zip(&mut samples) {
-            let last = samples.last().map_or(0.2, |sample: &Sample| sample.total);
-            let sample = one(name, &mut ticker, afterimage, folder, last).with_context(|| (*name).to_owned())?;
-            samples.push(sample);
+            let last = samples.last().map_or(0.2, |sample: &Sample| sample.total.max(0.2));
+            // Who cannot do it is said to, and the others go on; the process must live.
+            let sample = one(name, &mut ticker, afterimage, folder, last);
+            samples.push(sample.unwrap_or_else(|error| Sample { note: Some(format!("{error:#}")), ..NOTHING }));
         }
         forks.push(number(&ticker.ask("fork")?, "fork"));
         if round == 0 {
