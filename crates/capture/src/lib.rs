@@ -31,6 +31,7 @@ mod procfs;
 mod regs;
 mod relay;
 mod run;
+mod select;
 mod siginfo;
 mod snapshot;
 mod sys;
@@ -38,5 +39,8 @@ mod touched;
 mod tracer;
 
 pub use afterimage_dump::{DumpType, SignalInfo};
-pub use live::{CaptureOptions, Container, Destination, How, LiveDump, LiveError, Progress, capture, processes_named};
+pub use live::{
+    CaptureOptions, Container, Destination, Group, How, LiveDump, LiveError, Progress, capture, capture_group,
+    processes_named,
+};
 pub use run::{CaptureError, Captured, Death, Ended, NotTaken, OutOfMemory, RunError, RunOptions, run};

@@ -7,8 +7,6 @@
 //!
 //! *Trap*: anything may be missing; the process can be killed at any moment.
 
-use crate::elf;
-use crate::memory::Reader;
 use crate::procfs::{Stat, Status, Vma};
 use crate::regs::{self, Machine};
 use crate::siginfo;
@@ -16,14 +14,6 @@ use crate::snapshot::Crash;
 use crate::sys::{self, Tid};
 use afterimage_dump::write::elf_core::{Class, Note};
 use afterimage_dump::write::notes::{self, FileMapping, Prpsinfo, Prstatus, Time};
-use std::ops::Range;
-
-/// Bytes of each stack in a small dump.
-const SMALL_STACK: u64 = 1 << 20;
-/// Bytes below the stack pointer that belong to the innermost function (x86-64's red zone is 128).
-const RED_ZONE: u64 = 256;
-/// Bytes kept around what a register points at, in a small dump.
-const POINTEE: u64 = 512;
 
 /// A thread of the dump.
 pub(crate) struct Thread {
@@ -72,16 +62,16 @@ pub(crate) struct Picture<'a> {
     pub(crate) crash: &'a Crash<'a>,
     pub(crate) machine: &'a Machine,
     /// The one that crashed first.
-    pub(crate) threads: Vec<Thread>,
+    pub(crate) threads: &'a [Thread],
     pub(crate) vmas: &'a [Vma],
-    pub(crate) auxv: Vec<u8>,
-    pub(crate) facts: Vec<(&'static str, Vec<u8>)>,
-    pub(crate) build_ids: Vec<notes::BuildId>,
+    pub(crate) auxv: &'a [u8],
+    pub(crate) facts: &'a [(&'static str, Vec<u8>)],
+    pub(crate) build_ids: &'a [notes::BuildId],
 }
 
 /// All notes in the kernel's order, then afterimage's own.
 pub(crate) fn all_notes(picture: &Picture<'_>) -> Vec<Note> {
-    let Picture { crash, machine, threads, vmas, auxv, facts, build_ids } = picture;
+    let Picture { crash, machine, threads, vmas, auxv, facts, build_ids } = *picture;
     let class = machine.class;
     let mut out = Vec::new();
     let process = Stat::read(&format!("/proc/{}/stat", crash.pid)).unwrap_or_default();
@@ -94,7 +84,7 @@ pub(crate) fn all_notes(picture: &Picture<'_>) -> Vec<Note> {
                 Class::Bits32 => siginfo::to_32_bit(crash.info),
             };
             out.push(Note { owner: "CORE", kind: notes::NT_SIGINFO, content: info });
-            out.push(Note { owner: "CORE", kind: notes::NT_AUXV, content: auxv.clone() });
+            out.push(Note { owner: "CORE", kind: notes::NT_AUXV, content: auxv.to_vec() });
             out.push(notes::file_note(&file_mappings(vmas), sys::page_size(), class));
         }
         out.extend(thread.sets.iter().cloned());
@@ -150,34 +140,4 @@ fn file_mappings(vmas: &[Vma]) -> Vec<FileMapping> {
     files
         .map(|vma| FileMapping { start: vma.start, end: vma.end, offset: vma.offset, path: vma.path.clone() })
         .collect()
-}
-
-/// What a small dump keeps: stacks, what registers point at, and the way to the modules' names.
-pub(crate) fn small(
-    threads: &[Thread],
-    machine: &Machine,
-    vmas: &[Vma],
-    reader: &Reader,
-    auxv: &[u8],
-) -> Vec<Range<u64>> {
-    let mut keep = elf::link_map_ranges(reader, auxv, machine.class == Class::Bits64);
-    for thread in threads {
-        if let Some(sp) = machine.sp(&thread.registers) {
-            keep.extend(stack(sp, vmas));
-        }
-        for value in machine.values(&thread.registers) {
-            let start = value.saturating_sub(POINTEE / 4);
-            keep.push(start..start.saturating_add(POINTEE));
-        }
-    }
-    keep
-}
-
-/// The used part of the stack that `sp` points into. After an overflow it points into the guard below.
-fn stack(sp: u64, vmas: &[Vma]) -> Option<Range<u64>> {
-    let next = vmas.partition_point(|vma| vma.end <= sp);
-    let usable = |vma: &&Vma| vma.permissions.read && vma.start <= sp.saturating_add(SMALL_STACK);
-    let vma = vmas.iter().skip(next).take(2).find(usable)?;
-    let start = sp.saturating_sub(RED_ZONE).max(vma.start);
-    Some(start..vma.end.min(start.saturating_add(SMALL_STACK)))
 }

@@ -89,8 +89,10 @@ impl Piece {
 }
 
 /// The whole plan.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Plan {
+    /// Pieces begin and end at multiples of this, and are so aligned in the file.
+    pub(crate) unit: u64,
     /// In ascending order.
     pub(crate) pieces: Vec<Piece>,
     pub(crate) soft_errors: Vec<String>,
@@ -104,17 +106,17 @@ pub(crate) struct Request<'a> {
     pub(crate) filter: u64,
     pub(crate) reader: &'a Reader,
     pub(crate) page: u64,
-    /// For `small`: the ranges to keep, in any order.
-    pub(crate) keep: &'a [Range<u64>],
+    /// The ranges to keep, ascending and apart, if not all is kept.
+    pub(crate) keep: Option<&'a [Range<u64>]>,
 }
 
 /// Plans a dump.
 pub(crate) fn plan(request: &Request<'_>) -> Plan {
-    let mut plan = Plan::default();
+    let mut plan = Plan { unit: request.page, pieces: Vec::new(), soft_errors: Vec::new() };
     for vma in request.vmas {
-        match request.dump_type {
-            DumpType::Small => small(request, vma, &mut plan),
-            _ => whole(request, vma, &mut plan),
+        match request.keep {
+            Some(keep) => parts(request, keep, vma, &mut plan),
+            None => whole(request, vma, &mut plan),
         }
     }
     // Neighbours that hold nothing need no program header each, but then their protection would be lost: keep them.
@@ -185,23 +187,19 @@ fn shared(request: &Request<'_>, vma: &Vma, plan: &mut Plan) -> Source {
 }
 
 /// The parts of a mapping that lie in ranges to keep.
-fn small(request: &Request<'_>, vma: &Vma, plan: &mut Plan) {
+fn parts(request: &Request<'_>, keep: &[Range<u64>], vma: &Vma, plan: &mut Plan) {
     let mut kept: Vec<Range<u64>> = Vec::new();
-    if vma.vdso() {
-        kept.push(vma.start..vma.end);
-    } else if !vma.io && !vma.dont_dump && !vma.path.starts_with(b"[v") {
-        for range in request.keep {
+    if !vma.io && !vma.dont_dump && (vma.vdso() || !vma.path.starts_with(b"[v")) {
+        let first = keep.partition_point(|range| range.end <= vma.start);
+        let within = keep.iter().skip(first).take_while(|range| range.start < vma.end);
+        for range in within {
             let start = range.start.max(vma.start) / request.page * request.page;
             let end = range.end.min(vma.end).next_multiple_of(request.page);
             if start < end {
                 kept.push(start..end);
             }
         }
-        if vma.file && elf_header(request, vma) {
-            kept.push(vma.start..(vma.start + request.page).min(vma.end));
-        }
     }
-    kept.sort_by_key(|range| range.start);
     let mut at = vma.start;
     for range in kept {
         let range = range.start.max(at)..range.end.max(at);

@@ -13,6 +13,7 @@ use crate::plan::{self, Request};
 use crate::procfs::{self, Stat};
 use crate::regs::{self, Machine};
 use crate::run::{CaptureError, Captured, NotTaken};
+use crate::select::{Choice, select};
 use crate::sys::{self, RawSiginfo, Tid};
 use crate::{elf, facts};
 use afterimage_dump::DumpType;
@@ -23,6 +24,13 @@ use std::time::Instant;
 
 /// Bytes of soft errors that are kept.
 const MAX_SOFT_ERRORS: usize = 64 << 10;
+
+/// Bytes of memory in a small dump: enough for the stacks of all threads, and of one thread's surroundings.
+pub(crate) fn small_budget(threads: usize) -> u64 {
+    const ONCE: u64 = 64 << 10;
+    const EACH: u64 = 12 << 10;
+    ONCE + EACH * threads as u64
+}
 
 /// The death that a dump is made for.
 pub(crate) struct Crash<'a> {
@@ -95,11 +103,18 @@ pub(crate) fn write(crash: &Crash<'_>, others: &[ThreadRef], settings: &Settings
     }
     let reader = Reader::new(living);
     let auxv = std::fs::read(format!("/proc/{living}/auxv")).unwrap_or_default();
-    let keep = if settings.dump_type == DumpType::Small {
-        picture::small(&threads, machine, &vmas, &reader, &auxv)
-    } else {
-        Vec::new()
-    };
+    let keep = (settings.dump_type == DumpType::Small).then(|| {
+        select(&Choice {
+            threads: &threads,
+            machine,
+            vmas: &vmas,
+            reader: &reader,
+            auxv: &auxv,
+            page: sys::page_size(),
+            budget: small_budget(threads.len()),
+            rest: None,
+        })
+    });
     let mut plan = plan::plan(&Request {
         pid: living,
         dump_type: settings.dump_type,
@@ -107,7 +122,7 @@ pub(crate) fn write(crash: &Crash<'_>, others: &[ThreadRef], settings: &Settings
         filter: procfs::coredump_filter(living),
         reader: &reader,
         page: sys::page_size(),
-        keep: &keep,
+        keep: keep.as_deref(),
     });
     plan.name_gaps(living);
     soft_errors.append(&mut plan.soft_errors);
@@ -118,11 +133,11 @@ pub(crate) fn write(crash: &Crash<'_>, others: &[ThreadRef], settings: &Settings
     core.notes = picture::all_notes(&Picture {
         crash,
         machine,
-        threads,
+        threads: &threads,
         vmas: &vmas,
-        auxv,
-        facts: facts::collect(living, &process),
-        build_ids: elf::build_ids(&reader, &vmas),
+        auxv: &auxv,
+        facts: &facts::collect(living, &process),
+        build_ids: &elf::build_ids(&reader, &vmas),
     });
     core.notes.push(notes::untouched(&plan.untouched()));
     core.notes.push(notes::soft_errors(&soft_errors, MAX_SOFT_ERRORS));

@@ -68,6 +68,16 @@ pub enum Color {
     Never,
 }
 
+impl From<Type> for afterimage_dump::DumpType {
+    fn from(wanted: Type) -> Self {
+        match wanted {
+            Type::Complete => Self::Complete,
+            Type::Active => Self::Active,
+            Type::Small => Self::Small,
+        }
+    }
+}
+
 impl Color {
     /// Makes this the program's choice.
     pub fn apply(self) {
@@ -110,6 +120,8 @@ Examples:
     Show(Show),
     /// List all tables with their columns and keys.
     Tables(Tables),
+    /// Write a dump in another form: an ELF core or a minidump, packed or not.
+    Convert(Convert),
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
@@ -288,6 +300,38 @@ pub struct Show {
     /// Keys that narrow the table, as `tid=1234`.
     #[arg(value_name = "KEY=VALUE")]
     pub keys: Vec<String>,
+}
+
+/// `convert`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+What the new form has no place for is said, a line each. Memory that is not in the dump is not made up: holes stay holes.
+A dump that keeps its format and type is copied byte by byte, and only packed or unpacked.
+
+Examples:
+  afterimage convert core -o crash.dmp --format minidump
+  afterimage convert crash.dmp -o core --format elf        gdb and eu-stack read it
+  afterimage convert core -o small.dmp --format minidump --type small
+  afterimage convert core.lz4 -o core.zst --compress zstd
+  afterimage convert core -o - --format minidump | ssh host 'cat > crash.dmp'")]
+pub struct Convert {
+    /// The dump, packed or not.
+    pub dump: PathBuf,
+    /// The new file; `-` is standard output, which must not be a terminal.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// The container (the dump's own if not given).
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Option<Format>,
+    /// How much of the process it shall hold (as much as there is if not given).
+    #[arg(long = "type", value_name = "TYPE")]
+    pub dump_type: Option<Type>,
+    /// How to pack it.
+    #[arg(long, value_name = "HOW", default_value = "none")]
+    pub compress: Compress,
+    /// Replace a file that is there.
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// `tables`.

@@ -41,6 +41,7 @@ fn dispatch(arguments: &Arguments) -> Result<u8, Failure> {
         Verb::Explain(one) => commands::explain::explain(&one.dump, common),
         Verb::Show(show) => commands::show::show(show, common),
         Verb::Tables(tables) => commands::tables::tables(tables, common),
+        Verb::Convert(convert) => commands::convert::convert(convert, common),
         Verb::Completions { shell } => commands::generated::completions(*shell),
         Verb::Man { folder } => commands::generated::man(folder.as_deref()),
     }

@@ -15,6 +15,7 @@ use afterimage_dump::write::notes::BuildId;
 use std::collections::HashMap;
 
 /// A process as it was shortly before.
+#[derive(Clone)]
 pub(super) struct Before {
     pub(super) told: HashMap<Tid, Told>,
     pub(super) vmas: Vec<Vma>,
@@ -22,7 +23,6 @@ pub(super) struct Before {
     pub(super) filter: u64,
     pub(super) facts: Vec<(&'static str, Vec<u8>)>,
     pub(super) build_ids: Vec<BuildId>,
-    pub(super) stat: Stat,
     /// What calls need, or why there can be none.
     pub(super) gadgets: Result<Gadgets, Refusal>,
     pub(super) soft_errors: Vec<String>,
@@ -52,7 +52,6 @@ impl Before {
             filter: procfs::coredump_filter(pid),
             facts: facts::collect(pid, &stat),
             build_ids: elf::build_ids(reader, &vmas),
-            stat,
             gadgets: gadgets(subject, reader, &vmas),
             vmas,
             soft_errors,

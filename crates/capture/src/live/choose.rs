@@ -49,6 +49,8 @@ impl Predicted {
             DumpType::Small => (0, 0),
             _ => (anonymous + status.shared_resident + files, status.shared_resident),
         };
+        let most = options.max_size.unwrap_or(u64::MAX);
+        let (read, shared) = (read.min(most), shared.min(most));
         let shared = nanos(mib(shared), NANOS_PER_READ_MIB);
         Self {
             stop: OVERHEAD + nanos(mib(read), NANOS_PER_READ_MIB),

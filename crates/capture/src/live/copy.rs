@@ -40,7 +40,7 @@ pub(super) enum CopyError {
     /// The file refused.
     Output(io::Error),
     /// The memory is gone.
-    Gone(io::Error),
+    Gone,
 }
 
 /// Whether the file is new there, or zeros must be written too.
@@ -69,7 +69,7 @@ pub(super) fn copy(
             let Some(job) = lock(&blocks).next() else { return };
             let Some(block) = buffer.get_mut(..job.len as usize) else { return };
             let done = read_through(bytes, job.at, block, page, |range| lock(&unreadable).add(range))
-                .map_err(CopyError::Gone)
+                .map_err(|_| CopyError::Gone)
                 .and_then(|()| put(file, job.offset, block, over).map_err(CopyError::Output));
             match done {
                 Ok(bytes) => {

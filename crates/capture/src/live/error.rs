@@ -36,6 +36,17 @@ pub enum LiveError {
         /// Its parent.
         parent: u32,
     },
+    /// There is no such group of processes.
+    #[error("no processes to capture in {}: {why}", path.display())]
+    NoGroup {
+        /// The group.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
+    /// Several dumps go into a folder.
+    #[error("dumps of several processes need a folder to go into")]
+    NeedsFolder,
     /// Another tracer has it.
     #[error("process {pid} is traced by process {tracer} ({name}) already, and there can be one tracer only")]
     Traced {

@@ -121,11 +121,6 @@ impl Held {
         self.threads.iter().all(|thread| thread.job_stopped)
     }
 
-    /// How long it has been held so far.
-    pub(crate) fn so_far(&self) -> Duration {
-        self.since.elapsed()
-    }
-
     /// Lets all threads go; gives how long they were held.
     pub(crate) fn release(mut self) -> Duration {
         self.let_go();

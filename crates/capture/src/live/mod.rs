@@ -24,6 +24,7 @@ mod clone;
 mod copy;
 mod destination;
 mod error;
+mod group;
 mod hold;
 mod inject;
 mod kept;
@@ -32,12 +33,14 @@ mod modes;
 mod moment;
 mod precopy;
 mod restart;
+mod spans;
 mod store;
 mod track;
 mod who;
 
 pub use destination::Destination;
 pub use error::LiveError;
+pub use group::{Group, capture_group};
 pub use meter::Progress;
 
 use crate::DumpType;
@@ -48,7 +51,6 @@ use before::Before;
 use destination::Part;
 use meter::Meter;
 use modes::{Failed, Taken};
-use moment::Moment;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use store::Stored;
@@ -245,12 +247,9 @@ impl<'a> Job<'a> {
         self.part.as_ref().map_or_else(|| "standard output".into(), |part| part.folder.clone())
     }
 
+    /// Whether the dump is to be short.
     fn small(&self) -> bool {
-        self.options.dump_type == DumpType::Small
-    }
-
-    fn plan(&self, moment: &Moment, before: &Before, reader: &Reader, pid: i32) -> Result<Plan, LiveError> {
-        Ok(moment.plan(self.options, before, reader, pid))
+        self.options.dump_type == DumpType::Small || self.options.max_size.is_some()
     }
 
     fn store(

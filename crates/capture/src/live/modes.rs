@@ -8,7 +8,7 @@ use super::inject::Refusal;
 use super::kept::{Aside, Kept};
 use super::moment::Moment;
 use super::store::{self, Stored};
-use super::{CaptureOptions, Job, LiveError};
+use super::{Job, LiveError};
 use crate::memory::Reader;
 use crate::plan::{Piece, Plan, Source};
 use crate::procfs::Vma;
@@ -40,7 +40,7 @@ impl Job<'_> {
     pub(super) fn failed(&self, error: CopyError) -> LiveError {
         match error {
             CopyError::Output(source) => LiveError::output(&self.place(), source),
-            CopyError::Gone(_) => LiveError::Vanished { pid: self.subject.pid },
+            CopyError::Gone => LiveError::Vanished { pid: self.subject.pid },
         }
     }
 
@@ -50,12 +50,12 @@ impl Job<'_> {
     }
 
     /// Reads the process while it stands.
-    pub(super) fn by_stop(&self, before: Before, held: Held) -> Result<Taken, LiveError> {
+    pub(super) fn by_stop(&self, mut before: Before, held: Held) -> Result<Taken, LiveError> {
         let pid = self.subject.pid;
-        let moment = Moment::read(&held, &before)?;
+        let mut moment = Moment::read(&held, &before)?;
         let threads = moment.threads.len();
-        let mut plan = self.plan(&moment, &before, &self.reader, pid)?;
-        let (mut core, mut soft_errors) = moment.core(before, &mut plan);
+        let mut plan = moment.plan(self.options, &mut before, &self.reader, pid)?;
+        let (mut core, mut soft_errors) = moment.core(&before, &mut plan);
         plan.name_gaps(pid);
         store::complete(&mut core, &plan, self.small());
         let layout = store::lay_out(&core, self.options, pid)?;
@@ -74,15 +74,15 @@ impl Job<'_> {
     }
 
     /// Copies a held process.
-    pub(super) fn snap(&self, before: Before, held: &Held) -> Result<Snapshot, Failed> {
+    pub(super) fn snap(&self, mut before: Before, held: &Held) -> Result<Snapshot, Failed> {
         let pid = self.subject.pid;
         let gadgets = before.gadgets.clone().map_err(Failed::Refused)?;
         if before.vmas.iter().any(|vma| vma.userfault) {
             let why = "a userfaultfd handles its memory's faults, and a fork might wait for that for ever".into();
             return Err(Failed::Refused(Refusal::Call { call: "a copy by clone", why }));
         }
-        let moment = Moment::read(held, &before)?;
-        let plan = self.plan(&moment, &before, &self.reader, pid)?;
+        let mut moment = Moment::read(held, &before)?;
+        let plan = moment.plan(self.options, &mut before, &self.reader, pid)?;
         // What the copy will not have, first: making the copy may fail, but then nothing is lost.
         let (aside, plan) = part(plan, &moment.vmas);
         let kept = Aside::put(pid, &aside.pieces, &self.folder(), &self.meter).map_err(|error| self.failed(error))?;
@@ -100,7 +100,7 @@ impl Job<'_> {
         let pieces = kept.pieces(aside.pieces).map_err(|error| self.failed(CopyError::Output(error)))?;
         plan.pieces.extend(pieces);
         plan.pieces.sort_by_key(|piece| piece.start);
-        let (mut core, mut soft_errors) = moment.core(before, &mut plan);
+        let (mut core, mut soft_errors) = moment.core(&before, &mut plan);
         store::complete(&mut core, &plan, self.small());
         let layout = store::lay_out(&core, self.options, self.subject.pid)?;
         drop(core);
@@ -131,5 +131,5 @@ fn part(plan: Plan, vmas: &[Vma]) -> (Plan, Plan) {
     };
     let stored = |piece: &Piece| piece.stored > 0 && !matches!(piece.source, Source::Nothing | Source::Untouched);
     let (aside, rest) = plan.pieces.into_iter().partition(|piece| stored(piece) && special(piece));
-    (Plan { pieces: aside, soft_errors: Vec::new() }, Plan { pieces: rest, soft_errors: plan.soft_errors })
+    (Plan { pieces: aside, soft_errors: Vec::new(), ..plan }, Plan { pieces: rest, ..plan })
 }

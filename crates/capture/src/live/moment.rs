@@ -5,13 +5,14 @@
 
 use super::before::Before;
 use super::hold::Held;
-use super::{CaptureOptions, LiveError};
+use super::{CaptureOptions, LiveError, store};
 use crate::memory::Reader;
 use crate::picture::{self, Picture, Thread};
 use crate::plan::{self, Plan, Request};
 use crate::procfs::{self, Vma};
 use crate::regs::Machine;
-use crate::snapshot::Crash;
+use crate::select::{Choice, select};
+use crate::snapshot::{Crash, small_budget};
 use crate::sys::pages::{self, Scan, category};
 use crate::sys::{self, Tid};
 use afterimage_dump::write::elf_core::Core;
@@ -21,6 +22,19 @@ use std::time::Instant;
 
 /// Bytes of soft errors that are kept.
 const MAX_SOFT_ERRORS: usize = 64 << 10;
+
+/// Bytes of each stack that a dump holds at least: what a backtrace of some ten frames stands in.
+const STACK_LEAST: u64 = 2 << 10;
+/// Bytes that lead to the names of modules.
+const WAY_TO_NAMES: u64 = 6 << 10;
+
+/// In what units memory is kept when a dump must be short.
+///
+/// Folklore: gdb, lldb and elfutils read segments of any size and alignment; only the kernel writes whole pages.
+fn unit(most: u64) -> u64 {
+    const TIGHT: u64 = 512 << 10;
+    if most < TIGHT { 512 } else { sys::page_size() }
+}
 
 /// A process as it stood.
 pub(super) struct Moment {
@@ -68,51 +82,138 @@ impl Moment {
         Ok(Self { pid, machine, threads, vmas, soft_errors })
     }
 
-    /// Which memory belongs into the dump. `reader` reads the process or its copy.
-    pub(super) fn plan(&self, options: &CaptureOptions, before: &Before, reader: &Reader, pid: Tid) -> Plan {
+    /// Which memory belongs into the dump. `reader` reads the process or its copy, `pid` is the one of the two.
+    ///
+    /// # Errors
+    /// When not even registers and stacks fit the size that was asked for.
+    pub(super) fn plan(
+        &mut self,
+        options: &CaptureOptions,
+        before: &mut Before,
+        reader: &Reader,
+        pid: Tid,
+    ) -> Result<Plan, LiveError> {
         let small = options.dump_type == crate::DumpType::Small;
-        let keep = if small {
-            picture::small(&self.threads, self.machine, &self.vmas, reader, &before.auxv)
-        } else {
-            Vec::new()
+        let Some(most) = options.max_size else {
+            let budget = small.then(|| small_budget(self.threads.len()));
+            return Ok(self.plan_with(options, before, reader, pid, budget, sys::page_size()));
         };
-        plan::plan(&Request {
+        // Each thread's stack is worth more than what /proc says of the process.
+        let unit = unit(most);
+        let stacks = self.threads.len() as u64 * STACK_LEAST.next_multiple_of(unit);
+        self.trim_notes(before, (most / 2).min(most.saturating_sub(stacks + WAY_TO_NAMES)));
+        let notes = self.notes(before).iter().fold(0, |sum, note| sum + note.content.len() as u64 + 32);
+        let least = notes + stacks + WAY_TO_NAMES;
+        let mut budget = most.saturating_sub(notes);
+        if small {
+            budget = budget.min(small_budget(self.threads.len()));
+        }
+        // Headers are as long as the plan has pieces, so the budget is what remains for the plan that it gives.
+        for _ in 0..8 {
+            let plan = self.plan_with(options, before, reader, pid, Some(budget), unit);
+            let size = store::size(notes, &plan);
+            if size <= most && budget >= stacks + WAY_TO_NAMES {
+                return Ok(plan);
+            }
+            if budget < stacks + WAY_TO_NAMES {
+                break;
+            }
+            budget = budget.saturating_sub((size - most).next_multiple_of(unit));
+        }
+        Err(LiveError::TooSmall { least })
+    }
+
+    fn plan_with(
+        &self,
+        options: &CaptureOptions,
+        before: &Before,
+        reader: &Reader,
+        pid: Tid,
+        budget: Option<u64>,
+        unit: u64,
+    ) -> Plan {
+        let small = options.dump_type == crate::DumpType::Small;
+        let keep = budget.map(|budget| {
+            select(&Choice {
+                threads: &self.threads,
+                machine: self.machine,
+                vmas: &self.vmas,
+                reader,
+                auxv: &before.auxv,
+                page: unit,
+                budget,
+                rest: (!small).then_some(pid),
+            })
+        });
+        let mut plan = plan::plan(&Request {
             pid,
             dump_type: options.dump_type,
             vmas: &self.vmas,
             filter: before.filter,
             reader,
-            page: sys::page_size(),
-            keep: &keep,
-        })
+            page: unit,
+            keep: keep.as_deref(),
+        });
+        plan.unit = unit;
+        if options.max_size.is_some() {
+            // The text of all mappings is in the facts; program headers for what is not here would cost too much.
+            plan.pieces.retain(|piece| piece.stored > 0);
+        }
+        plan
     }
 
-    /// The core's notes; its segments are the caller's.
-    pub(super) fn core(self, before: Before, plan: &mut Plan) -> (Core, Vec<String>) {
-        let Self { pid, machine, threads, vmas, mut soft_errors } = self;
-        soft_errors.append(&mut plan.soft_errors);
-        left_out(&vmas, &mut soft_errors);
-        let comm = before.told(pid, pid).status.name;
+    /// Leaves out the least useful notes until they take at most so many bytes.
+    fn trim_notes(&mut self, before: &mut Before, most: u64) {
+        const NT_X86_XSTATE: u32 = 0x202;
+        const KEPT: [&str; 5] = ["cmdline", "exe", "time", "start_time", "uname"];
+        let size = |moment: &Self, before: &Before| -> u64 {
+            moment.notes(before).iter().map(|note| note.content.len() as u64 + 32).sum()
+        };
+        for fact in ["mountinfo", "environ", "fd", "limits", "cgroup", "maps", "status"] {
+            if size(self, before) <= most {
+                return;
+            }
+            before.facts.retain(|(key, _)| *key != fact);
+        }
+        before.facts.retain(|(key, _)| KEPT.contains(key));
+        if size(self, before) > most {
+            self.threads.iter_mut().for_each(|thread| thread.sets.retain(|set| set.kind != NT_X86_XSTATE));
+        }
+        if size(self, before) > most {
+            self.threads.iter_mut().for_each(|thread| thread.sets.clear());
+        }
+    }
+
+    fn notes(&self, before: &Before) -> Vec<afterimage_dump::write::elf_core::Note> {
+        let comm = before.told(self.pid, self.pid).status.name;
         let no_signal = [0; sys::SIGINFO_LEN];
         let crash = Crash {
-            pid,
-            tid: pid,
+            pid: self.pid,
+            tid: self.pid,
             comm: &comm,
             signal: 0,
             info: &no_signal,
             guessed_info: false,
             start: Instant::now(),
         };
-        let mut core = Core::new(machine.class, machine.number, sys::page_size());
-        core.notes = picture::all_notes(&Picture {
+        picture::all_notes(&Picture {
             crash: &crash,
-            machine,
-            threads,
-            vmas: &vmas,
-            auxv: before.auxv,
-            facts: before.facts,
-            build_ids: before.build_ids,
-        });
+            machine: self.machine,
+            threads: &self.threads,
+            vmas: &self.vmas,
+            auxv: &before.auxv,
+            facts: &before.facts,
+            build_ids: &before.build_ids,
+        })
+    }
+
+    /// The core's notes; its segments are the caller's.
+    pub(super) fn core(mut self, before: &Before, plan: &mut Plan) -> (Core, Vec<String>) {
+        let mut soft_errors = std::mem::take(&mut self.soft_errors);
+        soft_errors.append(&mut plan.soft_errors);
+        left_out(&self.vmas, &mut soft_errors);
+        let mut core = Core::new(self.machine.class, self.machine.number, plan.unit);
+        core.notes = self.notes(before);
         if !soft_errors.is_empty() {
             core.notes.push(notes::soft_errors(&soft_errors, MAX_SOFT_ERRORS));
         }
@@ -138,10 +239,20 @@ fn own_pages(pid: Tid, vmas: &mut [Vma]) {
     }
 }
 
-/// Says which memory no dump of this kind can hold.
+/// Says which memory no dump holds, whatever its type.
 fn left_out(vmas: &[Vma], soft_errors: &mut Vec<String>) {
-    for vma in vmas.iter().filter(|vma| vma.secret()) {
-        let text = "memfd_secret memory, which the kernel shows to nobody else, is left out";
-        soft_errors.push(format!("{:#x}-{:#x}: {text}", vma.start, vma.end));
+    const MOST: usize = 64;
+    let why = |vma: &Vma| match vma {
+        vma if vma.secret() => Some("memfd_secret memory, which the kernel shows to nobody else"),
+        vma if vma.io => Some("device memory, which reading might change"),
+        vma if vma.dont_dump && !vma.special() => Some("marked MADV_DONTDUMP by the process"),
+        _ => None,
+    };
+    let lines = vmas.iter().filter_map(|vma| Some((vma, why(vma)?)));
+    for (vma, why) in lines.clone().take(MOST) {
+        soft_errors.push(format!("memory {:#x}-{:#x} is left out: {why}", vma.start, vma.end));
+    }
+    if let Some(more) = lines.count().checked_sub(MOST).filter(|more| *more > 0) {
+        soft_errors.push(format!("{more} more mappings are left out for such reasons"));
     }
 }

@@ -7,7 +7,7 @@ use crate::memory::{Bytes, LiveMemory};
 use crate::plan::Plan;
 use afterimage_dump::write::elf_core::{self, Core};
 use afterimage_dump::write::layout::{self, Content, Layout, Output, Pipe};
-use afterimage_dump::write::{WriteError, notes};
+use afterimage_dump::write::{WriteError, minidump, notes, seekable};
 use std::fs::File;
 use std::io::{self, Write};
 use std::ops::Range;
@@ -22,6 +22,19 @@ pub(super) struct Stored {
     pub(super) soft_errors: Vec<String>,
 }
 
+/// Length of the core file that a plan gives, with so many bytes of notes.
+pub(super) fn size(notes: u64, plan: &Plan) -> u64 {
+    const PROGRAM_HEADER: u64 = 56;
+    let headers = PROGRAM_HEADER * (plan.pieces.len() as u64 + 4);
+    let memory: u64 = plan.pieces.iter().map(|piece| piece.stored.next_multiple_of(plan.unit)).sum();
+    (headers + notes).next_multiple_of(plan.unit) + memory + tail_room(plan) as u64
+}
+
+/// Bytes at the end of a dump that is to be short.
+fn tail_room(plan: &Plan) -> usize {
+    if plan.unit < 4096 { 1024 } else { 4096 }
+}
+
 /// Finishes a core: its segments, and the note of memory that was never touched.
 pub(super) fn complete(core: &mut Core, plan: &Plan, small: bool) {
     core.segments = plan.pieces.iter().map(crate::plan::Piece::segment).collect();
@@ -30,7 +43,7 @@ pub(super) fn complete(core: &mut Core, plan: &Plan, small: bool) {
         core.notes.push(notes::untouched(&untouched));
     }
     if small {
-        core.tail_room = 4096;
+        core.tail_room = tail_room(plan);
     }
 }
 
@@ -38,7 +51,7 @@ pub(super) fn complete(core: &mut Core, plan: &Plan, small: bool) {
 pub(super) fn lay_out(core: &Core, options: &CaptureOptions, pid: i32) -> Result<Layout, LiveError> {
     let layout = match options.container {
         Container::Elf => elf_core::lay_out(core),
-        Container::Minidump => Err(WriteError::TooLarge { what: "a minidump" }),
+        Container::Minidump => minidump::lay_out_core(core),
     };
     layout.map_err(|error| LiveError::Unsupported { pid, what: error.to_string() })
 }
@@ -112,21 +125,23 @@ fn stream(
     meter: &Meter<'_>,
 ) -> Result<Stored, CopyError> {
     let mut memory = Metered { memory, meter };
-    let written = if compress {
-        return Err(CopyError::Output(io::ErrorKind::Unsupported.into()));
-    } else {
-        let mut pipe = Pipe(out);
-        let written = write(layout, &mut memory, &mut pipe)?;
-        pipe.0.flush().map_err(CopyError::Output)?;
-        written
-    };
+    if compress {
+        let mut packer = seekable::Writer::new(out, seekable::Options::default()).map_err(CopyError::Output)?;
+        let written = write(layout, &mut memory, &mut packer)?;
+        let (mut out, _) = packer.finish().map_err(CopyError::Output)?;
+        out.flush().map_err(CopyError::Output)?;
+        return Ok(written);
+    }
+    let mut pipe = Pipe(out);
+    let written = write(layout, &mut memory, &mut pipe)?;
+    pipe.0.flush().map_err(CopyError::Output)?;
     Ok(written)
 }
 
 fn write(layout: &Layout, memory: &mut dyn Content, out: &mut dyn Output) -> Result<Stored, CopyError> {
     let written = layout::write(layout, memory, out).map_err(|error| match error {
         WriteError::Output { source, .. } => CopyError::Output(source),
-        WriteError::Content { source, .. } => CopyError::Gone(source),
+        WriteError::Content { .. } => CopyError::Gone,
         other => CopyError::Output(io::Error::other(other.to_string())),
     })?;
     Ok(Stored { file_size: written.file_size, stored: written.stored, soft_errors: written.soft_errors })

@@ -21,8 +21,6 @@ pub(crate) mod category {
     pub(crate) const SWAPPED: u64 = 1 << 4;
     /// The shared zero page.
     pub(crate) const ZERO_PAGE: u64 = 1 << 5;
-    /// Part of a huge page.
-    pub(crate) const HUGE: u64 = 1 << 6;
 }
 
 /// Write-protect what is found, in the same step.

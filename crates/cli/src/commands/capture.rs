@@ -5,25 +5,52 @@
 use crate::args::{Capture, CaptureType, Common, Compress, Format, How, Taking};
 use crate::failure::{Failure, INPUT, OUTPUT, PERMISSION, USAGE, VANISHED};
 use crate::output::progress::Phases;
-use crate::output::style::{DIM, HEADING, paint};
+use crate::output::style::{DIM, HEADING, paint, prefix};
 use crate::output::{clean, json_line};
-use afterimage_capture::{CaptureOptions, Container, Destination, DumpType, LiveDump, LiveError};
+use afterimage_capture::{CaptureOptions, Container, Destination, DumpType, Group, LiveDump, LiveError};
 use serde_json::json;
 use std::io::IsTerminal;
 use std::path::Path;
 
 pub fn capture(arguments: &Capture, common: &Common) -> Result<u8, Failure> {
     let options = options(&arguments.taking, destination(arguments)?);
+    let progress = Phases::new(common.quiet);
+    let group = match (arguments.tree, &arguments.cgroup) {
+        (Some(root), _) => Some(Group::Tree(root)),
+        (None, Some(path)) => Some(Group::Cgroup(path.clone())),
+        _ => None,
+    };
+    if let Some(group) = group {
+        return several(&group, &options, &progress, common);
+    }
     let pid = match (&arguments.pid, &arguments.name) {
         (Some(pid), _) => *pid,
         (None, Some(name)) => only(name)?,
-        _ => return Err(Failure::new(USAGE, "capture: groups are not taken yet")),
+        _ => return Err(Failure::new(USAGE, "capture: name a process")),
     };
-    let progress = Phases::new(common.quiet);
     let dump = afterimage_capture::capture(pid, &options, &progress);
     drop(progress);
     tell(&dump.map_err(|error| failure(&error))?, common);
     Ok(0)
+}
+
+/// Takes a group, and tells of each member; the first failure is the program's.
+fn several(group: &Group, options: &CaptureOptions, progress: &Phases, common: &Common) -> Result<u8, Failure> {
+    let results = afterimage_capture::capture_group(group, options, progress).map_err(|error| failure(&error))?;
+    let mut first = None;
+    for result in results {
+        match result {
+            Ok(dump) => tell(&dump, common),
+            Err(error) => {
+                let failure = failure(&error);
+                if first.is_some() {
+                    anstream::eprintln!("{}{failure}", prefix());
+                }
+                first.get_or_insert(failure);
+            }
+        }
+    }
+    first.map_or(Ok(0), Err)
 }
 
 /// Library options of the flags.
@@ -86,6 +113,8 @@ fn only(name: &str) -> Result<i32, Failure> {
 pub fn failure(error: &LiveError) -> Failure {
     let (status, advice) = match error {
         LiveError::NoProcess { .. } | LiveError::Vanished { .. } | LiveError::Zombie { .. } => (VANISHED, None),
+        LiveError::NoGroup { .. } => (VANISHED, None),
+        LiveError::NeedsFolder => (USAGE, Some("name an existing folder with -o, or one that ends with /")),
         LiveError::Own | LiveError::KernelThread { .. } => (USAGE, None),
         LiveError::Traced { .. } => (PERMISSION, Some("let the debugger take the dump, or detach it first")),
         LiveError::NotPermitted { .. } => (PERMISSION, None),

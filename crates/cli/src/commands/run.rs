@@ -2,13 +2,13 @@
 //!
 //! *Trap*: standard output belongs to the program. All that we say goes to standard error, and only after a death.
 
-use crate::args::{Common, Run, Type};
+use crate::args::{Common, Run};
 use crate::failure::{Failure, OUTPUT};
 use crate::output::clean;
 use crate::output::style::{DIM, HEADING, paint, prefix};
 use crate::report::text::write;
 use crate::{open, report};
-use afterimage_capture::{CaptureError, Captured, Death, DumpType, NotTaken, RunOptions};
+use afterimage_capture::{CaptureError, Captured, Death, NotTaken, RunOptions};
 use std::io::Write;
 use std::path::Path;
 
@@ -16,11 +16,7 @@ pub fn run(arguments: &Run, common: &Common) -> Result<u8, Failure> {
     let options = RunOptions {
         command: arguments.command.clone(),
         output_dir: arguments.output.clone(),
-        dump_type: match arguments.dump_type {
-            Type::Complete => DumpType::Complete,
-            Type::Active => DumpType::Active,
-            Type::Small => DumpType::Small,
-        },
+        dump_type: arguments.dump_type.into(),
     };
     writable(&arguments.output)?;
     let ended = afterimage_capture::run(&options, &mut |death| tell(death, common));

@@ -12,8 +12,8 @@
 
 use super::notes::Note;
 use super::reading::{OwnBuildId, Reading};
-use crate::Endian;
 use crate::bytes::Fields;
+use crate::{Endian, Os};
 
 /// Takes a note of owner `AFTERIMAGE`.
 pub(super) fn take(reading: &mut Reading<'_>, note: &Note<'_>) {
@@ -95,6 +95,8 @@ fn fact(reading: &mut Reading<'_>, key: &str, value: &[u8]) {
             let text = String::from_utf8_lossy(value);
             reading.time = text.trim_matches(|c: char| c == '\0' || c.is_whitespace()).parse().ok();
         }
+        "os" => reading.own_os = Os::from_name(&String::from_utf8_lossy(value)),
+        "os_version" => reading.os_version = Some(String::from_utf8_lossy(value).into_owned()),
         _ => {
             let value = String::from_utf8_lossy(value).trim_end_matches(['\0', '\n']).to_owned();
             reading.process.facts.push((key.to_owned(), value));

@@ -31,7 +31,11 @@ pub(super) struct OwnBuildId {
 pub(super) struct Reading<'a> {
     pub(super) header: &'a Header,
     pub(super) budget: &'a Budget,
+    /// Memory lies elsewhere: that the file ends before it is no loss.
+    pub(super) head_only: bool,
     pub(super) os: Os,
+    /// The system that afterimage's own note names: of a dump that was converted, and whose notes are Linux's only in form.
+    pub(super) own_os: Option<Os>,
     pub(super) os_version: Option<String>,
     pub(super) process: Process,
     pub(super) threads: Vec<Thread>,
@@ -65,7 +69,9 @@ impl<'a> Reading<'a> {
         Self {
             header,
             budget,
+            head_only: false,
             os: Os::Unknown,
+            own_os: None,
             os_version: None,
             process: Process::default(),
             threads: Vec::new(),

@@ -5,6 +5,7 @@
 
 use super::input::{Input, Place};
 use super::raw;
+use crate::write::pen::Pen;
 use crate::{Endian, ModuleRecord, Os};
 
 /// Bytes that are read of a record: a signature, a GUID and a path.
@@ -65,6 +66,42 @@ pub(super) fn read(input: &Input<'_>, place: Place, os: Os, module: &mut ModuleR
         }
         None => input.loss(format!("the CodeView record at offset {:#x} is cut off", place.rva)),
     }
+}
+
+/// The record that [`read`] would read as this module's identity: RSDS or NB10 for a module with a debug file of its own
+/// (`with_file`), else an ELF's build id. Empty if the module has none.
+pub(crate) fn bytes(module: &ModuleRecord, os: Os, endian: Endian, with_file: bool) -> Vec<u8> {
+    let mut pen = Pen::new(endian);
+    let file = module.debug_file.as_deref().unwrap_or_default();
+    let debug_id = module.debug_id.as_deref().unwrap_or_default();
+    if !with_file {
+        if let Some(id) = &module.build_id {
+            pen.u32(raw::CV_SIGNATURE_ELF);
+            pen.bytes(id);
+        }
+        return pen.done();
+    }
+    match module.build_id.as_ref().filter(|id| id.len() == 16) {
+        Some(id) => {
+            let mach_o = matches!(os, Os::MacOs | Os::Ios);
+            pen.bytes(raw::CV_SIGNATURE_RSDS);
+            pen.bytes(&if mach_o { turned(id, endian) } else { id.clone() });
+            pen.u32(debug_id.get(32..).and_then(|age| u32::from_str_radix(age, 16).ok()).unwrap_or(0));
+        }
+        None => {
+            let number = |range: std::ops::Range<usize>| u32::from_str_radix(debug_id.get(range)?, 16).ok();
+            let (Some(signature), Some(age)) = (number(0..8), number(8..debug_id.len())) else {
+                return Vec::new();
+            };
+            pen.bytes(raw::CV_SIGNATURE_NB10);
+            pen.u32(0);
+            pen.u32(signature);
+            pen.u32(age);
+        }
+    }
+    pen.bytes(file.as_bytes());
+    pen.u8(0);
+    pen.done()
 }
 
 /// Breakpad's text form: the GUID's fields as numbers in upper case, then the age in lower case.

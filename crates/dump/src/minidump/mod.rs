@@ -9,7 +9,7 @@
 
 mod classify;
 mod codeview;
-mod context;
+pub(crate) mod context;
 mod crashpad;
 mod directory;
 mod draft;
@@ -23,7 +23,8 @@ mod memory;
 mod misc;
 mod modules;
 mod mozilla;
-mod raw;
+mod own;
+pub(crate) mod raw;
 mod regions;
 mod streams;
 mod system_info;
@@ -31,12 +32,23 @@ mod threads;
 mod wow64;
 
 use crate::{Budget, Dump, Error, FormatReader, source::SharedSource};
+pub(crate) use codeview::bytes as codeview_bytes;
 use draft::Draft;
 use input::Input;
+pub(crate) use own::{ELF_HEAD, INFO, UNTOUCHED, elf_head};
 use std::path::Path;
 
 /// The reader of this container.
 pub const READER: FormatReader = FormatReader { name: "minidump", probe, open };
+
+/// Names of streams that nothing is read from, as they stand in a dump: their content is in no other part of the model.
+pub(crate) fn unread_streams(dump: &Dump) -> Vec<String> {
+    let unread = |note: &&crate::NoteRecord| {
+        note.owner.is_empty() && streams::find(note.kind).is_none_or(|kind| kind.read.is_none())
+    };
+    let named = dump.notes.iter().filter(unread);
+    named.map(|note| note.name.map_or_else(|| format!("type {:#x}", note.kind), str::to_owned)).collect()
+}
 
 fn probe(head: &[u8]) -> bool {
     input::signature(head).is_some()
@@ -86,4 +98,5 @@ fn finish(input: &Input<'_>, source: &SharedSource, draft: &mut Draft) {
         }
     }
     draft.dump.notes.append(&mut draft.contexts);
+    own::apply(input, source, draft);
 }

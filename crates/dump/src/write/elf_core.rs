@@ -20,9 +20,6 @@ pub const TAIL_ROOM: usize = 32 * 1024;
 /// The least room: the note itself and one line.
 const TAIL_ROOM_MIN: usize = 256;
 
-/// The notes, and the note at the end.
-const NOTE_SEGMENTS: u64 = 2;
-
 /// `e_phnum` when the count does not fit: the real one is in `sh_info` of section header 0 (elf(5)).
 const PN_XNUM: u16 = 0xffff;
 
@@ -49,13 +46,17 @@ pub struct Core {
     pub machine: u16,
     /// `e_flags`.
     pub flags: u32,
+    /// `EI_OSABI`: 0, which Linux writes, or 9 for FreeBSD.
+    pub os_abi: u8,
     /// Page size in bytes: a power of two.
     pub page_size: u64,
+    /// Encoded notes that stand before [`Core::notes`], padded to 4 bytes each: those of another core, kept as they are.
+    pub raw_notes: Vec<u8>,
     /// Notes in file order.
     pub notes: Vec<Note>,
     /// Memory in file order; ascending by address, as readers expect.
     pub segments: Vec<Segment>,
-    /// Bytes kept at the end for soft errors that are met while memory is read.
+    /// Bytes kept at the end for soft errors that are met while memory is read; 0 for a core that cannot say any.
     pub tail_room: usize,
 }
 
@@ -68,11 +69,18 @@ impl Core {
             endian: Endian::Little,
             machine,
             flags: 0,
+            os_abi: 0,
             page_size: page_size.max(1),
+            raw_notes: Vec::new(),
             notes: Vec::new(),
             segments: Vec::new(),
             tail_room: TAIL_ROOM,
         }
+    }
+
+    /// PT_NOTE segments: the notes, and the note at the end.
+    fn note_segments(&self) -> u64 {
+        1 + u64::from(self.tail_room > 0)
     }
 }
 
@@ -118,11 +126,10 @@ pub fn lay_out(core: &Core) -> Result<Layout, WriteError> {
 
 /// Lays a core out whose memory has its places already: an offset for each segment, and the first byte behind all.
 ///
-/// For whoever copies memory before all of it is known. Headers and notes that do not fit below the memory stand
-/// behind it.
+/// For whoever copies memory before all of it is known.
 ///
 /// # Errors
-/// As [`lay_out`].
+/// As [`lay_out`], and when headers and notes do not fit below the memory.
 pub fn lay_out_at(core: &Core, offsets: &[u64], memory_end: u64) -> Result<Layout, WriteError> {
     let sizes = HeadSizes::of(core)?;
     let stored = core.segments.iter().zip(offsets).filter(|(segment, _)| segment.file_size > 0);
@@ -130,10 +137,13 @@ pub fn lay_out_at(core: &Core, offsets: &[u64], memory_end: u64) -> Result<Layou
         stored.map(|(segment, &offset)| Placed { start: segment.start, len: segment.file_size, offset }).collect();
     memory.sort_by_key(|placed| placed.offset);
     let tail_at = memory_end;
-    let tail_room = core.tail_room.max(TAIL_ROOM_MIN).next_multiple_of(4);
+    let tail_room = if core.tail_room == 0 { 0 } else { core.tail_room.max(TAIL_ROOM_MIN).next_multiple_of(4) };
     let end = tail_at.checked_add(tail_room as u64).ok_or(WriteError::TooLarge { what: "memory" })?;
     if core.class == Class::Bits32 && end > u64::from(u32::MAX) {
         return Err(WriteError::TooLarge { what: "memory of a 32-bit process" });
+    }
+    if memory.first().is_some_and(|first| first.offset < sizes.end) {
+        return Err(WriteError::TooLarge { what: "the notes" });
     }
     let head = encode_head(core, &sizes, offsets, tail_at, tail_room)?;
     Ok(Layout { head, memory, tail_at, tail_room, tail_form: TailForm::ElfNote(core.endian) })
@@ -143,6 +153,9 @@ pub fn lay_out_at(core: &Core, offsets: &[u64], memory_end: u64) -> Result<Layou
 pub(super) fn tail(endian: Endian, soft_errors: &[String], room: usize) -> Vec<u8> {
     let mut core = Core::new(Class::Bits64, 0, 1);
     core.endian = endian;
+    if room == 0 {
+        return Vec::new();
+    }
     let content = room.saturating_sub(note_len(&notes::soft_errors(&[], 0)) as usize);
     let mut note = notes::soft_errors(soft_errors, content);
     note.content.resize(content, 0);
@@ -172,12 +185,13 @@ struct HeadSizes {
 impl HeadSizes {
     fn of(core: &Core) -> Result<Self, WriteError> {
         let sizes = Sizes::of(core.class);
-        let count = core.segments.len() as u64 + NOTE_SEGMENTS;
+        let count = core.segments.len() as u64 + core.note_segments();
         let after_headers = sizes.header + count * sizes.program_header;
         let extended = count >= u64::from(PN_XNUM);
         let section_header_at = extended.then_some(after_headers);
         let notes_at = after_headers + if extended { sizes.section_header } else { 0 };
-        let notes_len = core.notes.iter().fold(0, |sum: u64, note| sum.saturating_add(note_len(note)));
+        let raw = core.raw_notes.len() as u64;
+        let notes_len = core.notes.iter().fold(raw, |sum: u64, note| sum.saturating_add(note_len(note)));
         let end = notes_at.checked_add(notes_len).ok_or(WriteError::TooLarge { what: "the notes" })?;
         Ok(Self { section_header_at, notes_at, notes_len, end })
     }
@@ -229,11 +243,11 @@ fn encode_head(
     tail_room: usize,
 ) -> Result<Vec<u8>, WriteError> {
     let sizes = Sizes::of(core.class);
-    let count = core.segments.len() as u64 + NOTE_SEGMENTS;
+    let count = core.segments.len() as u64 + core.note_segments();
     let mut out = Encoder::new(core);
     let class = if core.class == Class::Bits64 { 2 } else { 1 };
     let data = if core.endian == Endian::Little { 1 } else { 2 };
-    out.bytes(&[0x7f, b'E', b'L', b'F', class, data, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    out.bytes(&[0x7f, b'E', b'L', b'F', class, data, 1, core.os_abi, 0, 0, 0, 0, 0, 0, 0, 0]);
     out.u16(4); // ET_CORE
     out.u16(core.machine);
     out.u32(1);
@@ -271,13 +285,15 @@ fn encode_head(
             align: core.page_size,
         });
     }
-    out.program_header(&ProgramHeader {
-        kind: PT_NOTE,
-        offset: tail_at,
-        file_size: tail_room as u64,
-        align: 4,
-        ..Default::default()
-    });
+    if tail_room > 0 {
+        out.program_header(&ProgramHeader {
+            kind: PT_NOTE,
+            offset: tail_at,
+            file_size: tail_room as u64,
+            align: 4,
+            ..Default::default()
+        });
+    }
     if extended {
         let count = u32::try_from(count).map_err(|_| WriteError::TooLarge { what: "the program headers" })?;
         out.u32(0); // sh_name
@@ -291,6 +307,7 @@ fn encode_head(
         out.word(0);
         out.word(0);
     }
+    out.bytes(&core.raw_notes);
     out.bytes(&encode_notes(core, &core.notes)?);
     Ok(out.done())
 }

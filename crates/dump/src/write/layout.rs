@@ -162,6 +162,16 @@ impl<W: Write> Output for Pipe<W> {
     }
 }
 
+impl<W: Write> Output for super::seekable::Writer<W> {
+    fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write_all(bytes)
+    }
+
+    fn zeros(&mut self, len: u64) -> io::Result<()> {
+        Self::zeros(self, len)
+    }
+}
+
 /// A new file: zeros become holes.
 pub struct Sparse<F: Write + Seek> {
     file: F,
@@ -254,7 +264,7 @@ pub fn write(layout: &Layout, content: &mut dyn Content, out: &mut dyn Output) -
 }
 
 /// Writes a block, its zero pages as zeros; gives the bytes that are none.
-fn put(out: &mut dyn Output, block: &[u8]) -> io::Result<u64> {
+pub(crate) fn put(out: &mut dyn Output, block: &[u8]) -> io::Result<u64> {
     let mut stored = 0;
     for (range, zero) in runs(block) {
         if zero {

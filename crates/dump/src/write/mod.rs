@@ -24,9 +24,17 @@
 //!
 //! *Trap*: what comes out is whole only when the writer has returned `Ok`. Write to a temporary name and rename.
 
+mod content;
+pub(crate) mod cut;
 pub mod elf_core;
 pub mod layout;
+pub mod minidump;
 pub mod notes;
+pub(crate) mod pen;
+pub mod seekable;
+pub(crate) mod small;
+
+pub use content::DumpMemory;
 
 /// Why a dump could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +55,20 @@ pub enum WriteError {
         at: u64,
         /// What the system said.
         source: std::io::Error,
+    },
+    /// The container that is copied could not be read.
+    #[error("cannot read the dump at offset {at}: {source}")]
+    Input {
+        /// Offset in bytes.
+        at: u64,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// What is to be written makes no sense.
+    #[error("cannot lay the dump out: {what}")]
+    Contradiction {
+        /// Where it contradicts itself.
+        what: String,
     },
     /// The container cannot hold it.
     #[error("cannot write {what}: too large for this container")]

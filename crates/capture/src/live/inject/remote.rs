@@ -204,8 +204,8 @@ impl Remote {
     pub(in crate::live) fn call(&mut self, number: i64, args: [u64; 6], way: u64) -> Result<i64, Refusal> {
         self.aim(number, args, way)?;
         // Into the call, then out of it.
-        self.to_syscall_stop()?;
-        self.to_syscall_stop()?;
+        self.run_to_syscall_stop()?;
+        self.run_to_syscall_stop()?;
         let registers = Registers::of(self.tid).ok_or(Refusal::Lost)?;
         Ok(registers.get(index::RAX) as i64)
     }
@@ -246,7 +246,7 @@ impl Remote {
         Ok(())
     }
 
-    fn to_syscall_stop(&mut self) -> Result<(), Refusal> {
+    fn run_to_syscall_stop(&mut self) -> Result<(), Refusal> {
         const SYSCALL_STOP: i32 = libc::SIGTRAP | 0x80;
         let lost = |_| Refusal::Lost;
         tracee::step_syscall(self.tid).map_err(lost)?;
