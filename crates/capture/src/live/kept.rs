@@ -6,7 +6,7 @@
 //! *Trap*: the file holds the process's memory: it has no name, and goes when it is closed.
 
 use super::Meter;
-use super::copy::{self, CopyError, Job, Over};
+use super::copy::{self, CopyError, Job, Over, Sheet};
 use crate::memory::{Bytes, LiveMemory, Reader, Unreadable};
 use crate::plan::{Piece, Source};
 use afterimage_dump::write::layout::Content;
@@ -49,7 +49,7 @@ impl Aside {
             offset += piece.end - piece.start;
         }
         file.set_len(offset).map_err(CopyError::Output)?;
-        let copied = copy::copy(&file, jobs.into_iter(), &reader, Over::Nothing, meter)?;
+        let copied = copy::copy(&Sheet::cached(&file), jobs.into_iter(), &reader, Over::Nothing, meter)?;
         aside.unreadable = copied.unreadable;
         aside.file = Some(file);
         Ok(aside)

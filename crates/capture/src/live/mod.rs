@@ -264,8 +264,9 @@ impl<'a> Job<'a> {
         layout: &Layout,
         plan: &Plan,
         memory: (i32, &dyn crate::memory::Bytes),
+        standing: bool,
     ) -> Result<Stored, LiveError> {
-        store::store(layout, plan, memory, self.part.as_ref(), self.options.compress, &self.meter)
+        store::store(layout, plan, memory, standing, self.part.as_ref(), self.options.compress, &self.meter)
             .map_err(|error| self.failed(error))
     }
 

@@ -60,7 +60,7 @@ impl Job<'_> {
         store::complete(&mut core, &plan, self.small());
         let layout = store::lay_out(&core, self.options, pid)?;
         drop(core);
-        let stored = self.store(&layout, &plan, (pid, &self.reader))?;
+        let stored = self.store(&layout, &plan, (pid, &self.reader), true)?;
         let pauses = vec![held.release()];
         soft_errors.extend(stored.soft_errors.iter().cloned());
         Ok(Taken { stored, pauses, threads, passes: 1, soft_errors })
@@ -106,7 +106,7 @@ impl Job<'_> {
         let layout = store::lay_out(&core, self.options, self.subject.pid)?;
         drop(core);
         let bytes = Kept { under: &reader, aside: &kept, small: copy.borrowed.clone() };
-        let stored = self.store(&layout, &plan, (copy.pid, &bytes))?;
+        let stored = self.store(&layout, &plan, (copy.pid, &bytes), false)?;
         soft_errors.extend(kept.unreadable.lines());
         soft_errors.extend(stored.soft_errors.iter().cloned());
         Ok(Taken { stored, pauses: vec![pause], threads, passes: 1, soft_errors })

@@ -11,7 +11,7 @@
 
 use super::before::Before;
 use super::clone::Copy;
-use super::copy::{self, CopyError, Job as Block, Over};
+use super::copy::{self, CopyError, Job as Block, Over, Sheet};
 use super::hold::Held;
 use super::inject::Refusal;
 use super::kept::{Aside, Kept};
@@ -121,6 +121,7 @@ impl Job<'_> {
         let vanished = |_| LiveError::Vanished { pid: self.subject.pid };
         let total = tracker.tracked().iter().map(|range| range.end - range.start).sum();
         self.meter.phase("copying", total);
+        let sheet = Sheet::direct(file);
         let start = Instant::now();
         let mut copied = 0u64;
         for range in tracker.tracked() {
@@ -134,7 +135,7 @@ impl Job<'_> {
                 let bytes: u64 = blocks.iter().map(|block| block.len).sum();
                 self.meter.add((end - at).saturating_sub(bytes));
                 copied += bytes;
-                self.copy_blocks(file, &blocks, &self.reader, Over::Nothing)?;
+                self.copy_blocks(&sheet, &blocks, &self.reader, Over::Nothing)?;
                 at = end;
             }
         }
@@ -152,7 +153,7 @@ impl Job<'_> {
             passes += 1;
             let bytes: u64 = blocks.iter().map(|block| block.len).sum();
             self.meter.phase("copying again what was written to", bytes);
-            self.copy_blocks(file, &blocks, &self.reader, Over::OldPages)?;
+            self.copy_blocks(&sheet, &blocks, &self.reader, Over::OldPages)?;
             // It gets no less any more: the process writes as fast as we copy.
             if bytes <= enough || bytes > before / 10 * 8 {
                 break;
@@ -168,8 +169,14 @@ impl Job<'_> {
         ((rate as f64 * time.as_secs_f64()) as u64).clamp(1 << 20, LAST_BUFFER as u64)
     }
 
-    fn copy_blocks(&self, file: &File, blocks: &[Block], from: &Reader, over: Over) -> Result<Vec<String>, LiveError> {
-        let copied = copy::copy(file, blocks.iter().copied(), from, over, &self.meter);
+    fn copy_blocks(
+        &self,
+        sheet: &Sheet<'_>,
+        blocks: &[Block],
+        from: &Reader,
+        over: Over,
+    ) -> Result<Vec<String>, LiveError> {
+        let copied = copy::copy(sheet, blocks.iter().copied(), from, over, &self.meter);
         copied.map(|copied| copied.unreadable.lines()).map_err(|error| self.failed(error))
     }
 
@@ -241,7 +248,7 @@ impl Job<'_> {
                 spans.place(range, &mut |block| blocks.push(block));
             }
         }
-        self.copy_blocks(file, &blocks, &self.reader, Over::OldPages)
+        self.copy_blocks(&Sheet::cached(file), &blocks, &self.reader, Over::OldPages)
     }
 
     /// The last pages: into memory if they are few; from a copy by clone if that holds the process for less time.
@@ -269,7 +276,7 @@ impl Job<'_> {
             last.copy = Some(copy);
             return Ok(());
         }
-        let lines = self.copy_blocks(file, &last.blocks, &self.reader, Over::OldPages)?;
+        let lines = self.copy_blocks(&Sheet::cached(file), &last.blocks, &self.reader, Over::OldPages)?;
         last.unreadable.extend(lines);
         Ok(())
     }
@@ -290,7 +297,7 @@ impl Job<'_> {
             let reader = Reader::new(copy.pid);
             let bytes = Kept { under: &reader, aside: &Aside::default(), small: copy.borrowed.clone() };
             self.meter.phase("copying the last pages", blocks.iter().map(|block| block.len).sum());
-            let copied = copy::copy(file, blocks.iter().copied(), &bytes, Over::OldPages, &self.meter);
+            let copied = copy::copy(&Sheet::direct(file), blocks.iter().copied(), &bytes, Over::OldPages, &self.meter);
             unreadable.extend(copied.map_err(|error| self.failed(error))?.unreadable.lines());
         }
         drop(copy);
@@ -323,7 +330,7 @@ impl Job<'_> {
             plan.pieces = pieces.map(of_file).collect::<io::Result<_>>().map_err(failed)?;
             let layout = store::lay_out(&core, self.options, self.subject.pid)?;
             let bytes = Spooled { file, pieces: &plan.pieces };
-            self.store(&layout, &plan, (sys::own_pid(), &bytes))?
+            self.store(&layout, &plan, (sys::own_pid(), &bytes), false)?
         } else {
             let unsupported = |error: afterimage_dump::write::WriteError| LiveError::Unsupported {
                 pid: self.subject.pid,

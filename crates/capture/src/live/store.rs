@@ -1,6 +1,6 @@
 //! From a plan and its memory to the bytes of a dump: laid out, copied with all processors, or streamed.
 
-use super::copy::{self, CopyError, Job, Over};
+use super::copy::{self, CopyError, Job, Over, Sheet};
 use super::destination::Part;
 use super::{CaptureOptions, Container, LiveError, Meter};
 use crate::memory::{Bytes, LiveMemory};
@@ -56,18 +56,23 @@ pub(super) fn lay_out(core: &Core, options: &CaptureOptions, pid: i32) -> Result
     layout.map_err(|error| LiveError::Unsupported { pid, what: error.to_string() })
 }
 
-/// Writes a dump: the memory of `plan`'s pieces, page tables of process `pid`, bytes by `bytes`.
+/// Writes a dump: the memory of `plan`'s pieces, page tables of process `pid`, bytes by `bytes`. Whether the process
+/// stands meanwhile decides whether there is time to wait for the disk.
 pub(super) fn store(
     layout: &Layout,
     plan: &Plan,
     (pid, bytes): (i32, &dyn Bytes),
+    standing: bool,
     part: Option<&Part>,
     compress: bool,
     meter: &Meter<'_>,
 ) -> Result<Stored, CopyError> {
     meter.phase("copying", layout.memory_len());
     match part {
-        Some(part) if !compress => place(layout, LiveMemory::new(bytes, pid, &plan.pieces), bytes, &part.file, meter),
+        Some(part) if !compress => {
+            let sheet = if standing { Sheet::cached(&part.file) } else { Sheet::direct(&part.file) };
+            place(layout, LiveMemory::new(bytes, pid, &plan.pieces), bytes, &part.file, &sheet, meter)
+        }
         Some(part) => stream(layout, LiveMemory::new(bytes, pid, &plan.pieces), &part.file, compress, meter),
         None => stream(layout, LiveMemory::new(bytes, pid, &plan.pieces), io::stdout(), compress, meter),
     }
@@ -79,6 +84,7 @@ fn place(
     mut memory: LiveMemory<'_>,
     bytes: &dyn Bytes,
     file: &File,
+    sheet: &Sheet<'_>,
     meter: &Meter<'_>,
 ) -> Result<Stored, CopyError> {
     file.set_len(layout.len()).and_then(|()| file.write_all_at(&layout.head, 0)).map_err(CopyError::Output)?;
@@ -105,7 +111,7 @@ fn place(
             at = now.map_or(0, |placed| placed.start);
         }
     });
-    let copied = copy::copy(file, jobs, bytes, Over::Nothing, meter)?;
+    let copied = copy::copy(sheet, jobs, bytes, Over::Nothing, meter)?;
     let soft_errors = copied.unreadable.lines();
     finish(layout, file, &soft_errors).map_err(CopyError::Output)?;
     Ok(Stored { file_size: layout.len(), stored: copied.stored, soft_errors })

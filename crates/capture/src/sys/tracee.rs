@@ -4,6 +4,8 @@
 //! *Example*: `set_registers(tid, NT_PRSTATUS, &bytes)?; step_syscall(tid)?`.
 //!
 //! *Trap*: see [`super`]: from the thread that seized only, and ESRCH means that the tracee has gone or runs.
+// Calls are made in x86-64 processes only.
+#![cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 
 use super::{Tid, check, ptrace_plain};
 use std::io;
