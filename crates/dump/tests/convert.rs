@@ -339,6 +339,12 @@ fn every_sample_goes_both_ways() {
         assert_eq!(mini.exception.is_some(), dump.exception.is_some(), "{name}");
         let (core, core_bytes) = converted(&mini, Format::ElfCore);
         assert_eq!(memory(&core), before, "{name} as a core again");
+        let told = |dump: &Dump| dump.exception.as_ref().map(|e| (e.tid, e.address));
+        if dump.format == Format::ElfCore {
+            assert_eq!(told(&core), told(&dump), "{name}: exception");
+            // What was cut off counts for its type, what was left out does not.
+            assert!(core.dump_type == dump.dump_type || dump.missing_bytes > 0, "{name}: type");
+        }
         match dump.format {
             Format::ElfCore => {
                 cores += 1;
@@ -360,7 +366,7 @@ fn every_sample_goes_both_ways() {
                 assert_eq!(memory(&core), before, "{name} as a core");
                 if dump.arch.elf_machine() != 0 {
                     assert_eq!(core.os, dump.os, "{name}");
-                    assert_eq!(core.threads.len(), dump.threads.iter().count(), "{name}");
+                    assert_eq!(core.threads.len(), dump.threads.len(), "{name}");
                 }
                 assert_eq!(core.exception.is_some(), dump.exception.is_some(), "{name}");
             }
@@ -373,4 +379,40 @@ fn every_sample_goes_both_ways() {
 /// All bytes of a dump's container.
 fn unpacked(dump: &Dump) -> Vec<u8> {
     convert(dump, dump.format, None).0
+}
+
+/// Counts what is written, and refuses more than so much.
+struct Bin(u64);
+
+impl afterimage_dump::write::layout::Output for Bin {
+    fn bytes(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.zeros(bytes.len() as u64)
+    }
+
+    fn zeros(&mut self, len: u64) -> std::io::Result<()> {
+        self.0 = self.0.checked_sub(len).ok_or(std::io::ErrorKind::StorageFull)?;
+        Ok(())
+    }
+}
+
+#[test]
+fn hostile_dumps_are_converted_or_refused() {
+    let mut planned = 0;
+    for (name, bytes) in afterimage_testkit::hostile::hostile_inputs() {
+        // Unpacking has tests of its own.
+        if name.starts_with("compressed/") {
+            continue;
+        }
+        let len = bytes.len() as u64;
+        let Ok(dump) = open_source(Path::new(&name), Arc::new(bytes), &Budget::default()) else { continue };
+        for format in [Format::ElfCore, Format::Minidump] {
+            for dump_type in [None, Some(DumpType::Small)] {
+                let Ok(conversion) = plan(&dump, &Request { format: Some(format), dump_type }) else { continue };
+                planned += 1;
+                assert!(conversion.file_size() <= 4 * len.max(dump.file_size) + (2 << 30), "{name}");
+                let _ = conversion.write(&mut Bin(64 << 20), None);
+            }
+        }
+    }
+    assert!(planned > 50, "{planned} conversions");
 }
