@@ -7,8 +7,8 @@ mod minidump_support;
 
 use afterimage_dump::convert::{Request, plan};
 use afterimage_dump::write::elf_core::{Class, Core, Note, Segment};
-use afterimage_dump::write::layout::Pipe;
-use afterimage_dump::write::minidump;
+use afterimage_dump::write::layout::{self, Pipe};
+use afterimage_dump::write::{DumpMemory, minidump};
 use afterimage_dump::{
     Backing, Budget, Dump, DumpType, ExceptionKind, Format, Memory, MemoryExt, Permissions, Virt, open, open_source,
 };
@@ -374,6 +374,51 @@ fn every_sample_goes_both_ways() {
     }
     println!("{cores} cores and {minidumps} minidumps");
     assert!(cores > 40 && minidumps > 40, "{cores} cores and {minidumps} minidumps");
+}
+
+/// A minidump that is laid out anew says what it said before, in the same words.
+#[test]
+fn minidumps_of_every_system_are_written_anew() {
+    let Some(folder) = samples() else { return };
+    let mut files = Vec::new();
+    walk(&folder, &mut files);
+    files.sort();
+    let mut written = 0;
+    for path in files {
+        let Ok(dump) = open(&path, &Budget::default()) else { continue };
+        if dump.format != Format::Minidump {
+            continue;
+        }
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let layout = minidump::lay_out(&dump, &DumpMemory::stored(&dump), dump.dump_type).unwrap();
+        let mut out = Pipe(Vec::new());
+        layout::write(&layout, &mut DumpMemory::new(&dump), &mut out).unwrap();
+        let anew = open_bytes(&path, out.0);
+        written += 1;
+        assert_eq!(memory(&anew), memory(&dump), "{name}");
+        assert_eq!((anew.os, anew.arch, anew.time), (dump.os, dump.arch, dump.time), "{name}");
+        assert_eq!(anew.os_version, dump.os_version, "{name}");
+        assert_eq!(anew.process.pid, dump.process.pid, "{name}");
+        assert_eq!(anew.process.command_line, dump.process.command_line, "{name}");
+        assert_eq!(anew.process.environment, dump.process.environment, "{name}");
+        assert_eq!(anew.handles.len(), dump.handles.len(), "{name}");
+        assert_eq!(anew.mappings, dump.mappings, "{name}");
+        assert_eq!(anew.auxv, dump.auxv, "{name}");
+        let modules = |dump: &Dump| format!("{:#?}", dump.modules);
+        assert_eq!(modules(&anew), modules(&dump), "{name}");
+        assert_eq!(format!("{:?}", anew.unloaded_modules), format!("{:?}", dump.unloaded_modules), "{name}");
+        let threads = |dump: &Dump| -> Vec<String> {
+            dump.threads.iter().map(|t| format!("{} {:?} {:?}", t.tid, t.name, t.registers)).collect()
+        };
+        assert_eq!(threads(&anew), threads(&dump), "{name}");
+        // A crash without registers of its own gets those of its thread.
+        let exception = |dump: &Dump| {
+            let registers = |e: &afterimage_dump::Exception| e.registers.or(dump.crashed_thread().map(|t| t.registers));
+            dump.exception.as_ref().map(|e| format!("{:?} {:?} {:?} {:?}", e.tid, e.kind, e.address, registers(e)))
+        };
+        assert_eq!(exception(&anew), exception(&dump), "{name}");
+    }
+    assert!(written > 40, "{written}");
 }
 
 /// All bytes of a dump's container.

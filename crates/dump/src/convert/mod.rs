@@ -168,6 +168,11 @@ fn losses_of_minidump(dump: &Dump, layout: &Layout, lost: &mut Vec<String>) {
             if !streams.is_empty() {
                 lost.push(format!("streams that are left out: {}", streams.join(", ")));
             }
+            let crashed = dump.exception.as_ref().and_then(|exception| exception.tid);
+            let others = dump.threads.iter().filter(|t| t.signal.is_some() && Some(t.tid) != crashed).count();
+            if others > 0 && !kept.contains(&crate::minidump::ELF_HEAD) {
+                lost.push(format!("exceptions of {others} other threads are left out"));
+            }
         }
     }
 }
