@@ -7,8 +7,8 @@ mod minidump_support;
 
 use afterimage_dump::convert::{Request, plan};
 use afterimage_dump::write::elf_core::{Class, Core, Note, Segment};
-use afterimage_dump::write::layout::Pipe;
-use afterimage_dump::write::minidump;
+use afterimage_dump::write::layout::{self, Pipe};
+use afterimage_dump::write::{DumpMemory, minidump};
 use afterimage_dump::{
     Backing, Budget, Dump, DumpType, ExceptionKind, Format, Memory, MemoryExt, Permissions, Virt, open, open_source,
 };
@@ -339,6 +339,12 @@ fn every_sample_goes_both_ways() {
         assert_eq!(mini.exception.is_some(), dump.exception.is_some(), "{name}");
         let (core, core_bytes) = converted(&mini, Format::ElfCore);
         assert_eq!(memory(&core), before, "{name} as a core again");
+        let told = |dump: &Dump| dump.exception.as_ref().map(|e| (e.tid, e.address));
+        if dump.format == Format::ElfCore {
+            assert_eq!(told(&core), told(&dump), "{name}: exception");
+            // What was cut off counts for its type, what was left out does not.
+            assert!(core.dump_type == dump.dump_type || dump.missing_bytes > 0, "{name}: type");
+        }
         match dump.format {
             Format::ElfCore => {
                 cores += 1;
@@ -360,7 +366,7 @@ fn every_sample_goes_both_ways() {
                 assert_eq!(memory(&core), before, "{name} as a core");
                 if dump.arch.elf_machine() != 0 {
                     assert_eq!(core.os, dump.os, "{name}");
-                    assert_eq!(core.threads.len(), dump.threads.iter().count(), "{name}");
+                    assert_eq!(core.threads.len(), dump.threads.len(), "{name}");
                 }
                 assert_eq!(core.exception.is_some(), dump.exception.is_some(), "{name}");
             }
@@ -370,7 +376,88 @@ fn every_sample_goes_both_ways() {
     assert!(cores > 40 && minidumps > 40, "{cores} cores and {minidumps} minidumps");
 }
 
+/// A minidump that is laid out anew says what it said before, in the same words.
+#[test]
+fn minidumps_of_every_system_are_written_anew() {
+    let Some(folder) = samples() else { return };
+    let mut files = Vec::new();
+    walk(&folder, &mut files);
+    files.sort();
+    let mut written = 0;
+    for path in files {
+        let Ok(dump) = open(&path, &Budget::default()) else { continue };
+        if dump.format != Format::Minidump {
+            continue;
+        }
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let layout = minidump::lay_out(&dump, &DumpMemory::stored(&dump), dump.dump_type).unwrap();
+        let mut out = Pipe(Vec::new());
+        layout::write(&layout, &mut DumpMemory::new(&dump), &mut out).unwrap();
+        let anew = open_bytes(&path, out.0);
+        written += 1;
+        assert_eq!(memory(&anew), memory(&dump), "{name}");
+        assert_eq!((anew.os, anew.arch, anew.time), (dump.os, dump.arch, dump.time), "{name}");
+        assert_eq!(anew.os_version, dump.os_version, "{name}");
+        assert_eq!(anew.process.pid, dump.process.pid, "{name}");
+        assert_eq!(anew.process.command_line, dump.process.command_line, "{name}");
+        assert_eq!(anew.process.environment, dump.process.environment, "{name}");
+        assert_eq!(anew.handles.len(), dump.handles.len(), "{name}");
+        assert_eq!(anew.mappings, dump.mappings, "{name}");
+        assert_eq!(anew.auxv, dump.auxv, "{name}");
+        let modules = |dump: &Dump| format!("{:#?}", dump.modules);
+        assert_eq!(modules(&anew), modules(&dump), "{name}");
+        assert_eq!(format!("{:?}", anew.unloaded_modules), format!("{:?}", dump.unloaded_modules), "{name}");
+        let threads = |dump: &Dump| -> Vec<String> {
+            dump.threads.iter().map(|t| format!("{} {:?} {:?}", t.tid, t.name, t.registers)).collect()
+        };
+        assert_eq!(threads(&anew), threads(&dump), "{name}");
+        // A crash without registers of its own gets those of its thread.
+        let exception = |dump: &Dump| {
+            let registers = |e: &afterimage_dump::Exception| e.registers.or(dump.crashed_thread().map(|t| t.registers));
+            dump.exception.as_ref().map(|e| format!("{:?} {:?} {:?} {:?}", e.tid, e.kind, e.address, registers(e)))
+        };
+        assert_eq!(exception(&anew), exception(&dump), "{name}");
+    }
+    assert!(written > 40, "{written}");
+}
+
 /// All bytes of a dump's container.
 fn unpacked(dump: &Dump) -> Vec<u8> {
     convert(dump, dump.format, None).0
+}
+
+/// Counts what is written, and refuses more than so much.
+struct Bin(u64);
+
+impl afterimage_dump::write::layout::Output for Bin {
+    fn bytes(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.zeros(bytes.len() as u64)
+    }
+
+    fn zeros(&mut self, len: u64) -> std::io::Result<()> {
+        self.0 = self.0.checked_sub(len).ok_or(std::io::ErrorKind::StorageFull)?;
+        Ok(())
+    }
+}
+
+#[test]
+fn hostile_dumps_are_converted_or_refused() {
+    let mut planned = 0;
+    for (name, bytes) in afterimage_testkit::hostile::hostile_inputs() {
+        // Unpacking has tests of its own.
+        if name.starts_with("compressed/") {
+            continue;
+        }
+        let len = bytes.len() as u64;
+        let Ok(dump) = open_source(Path::new(&name), Arc::new(bytes), &Budget::default()) else { continue };
+        for format in [Format::ElfCore, Format::Minidump] {
+            for dump_type in [None, Some(DumpType::Small)] {
+                let Ok(conversion) = plan(&dump, &Request { format: Some(format), dump_type }) else { continue };
+                planned += 1;
+                assert!(conversion.file_size() <= 4 * len.max(dump.file_size) + (2 << 30), "{name}");
+                let _ = conversion.write(&mut Bin(64 << 20), None);
+            }
+        }
+    }
+    assert!(planned > 50, "{planned} conversions");
 }

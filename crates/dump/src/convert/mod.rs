@@ -20,6 +20,7 @@
 mod foreign;
 mod notes;
 
+use crate::minidump::raw;
 use crate::source::Source;
 use crate::write::layout::{self, Layout, Output, Written};
 use crate::write::{DumpMemory, WriteError, elf_core, minidump, small};
@@ -28,6 +29,10 @@ use std::ops::Range;
 
 /// Bytes that are copied at once.
 const BLOCK: usize = 1 << 20;
+/// How many ranges of memory may share a byte of the file, on average: a hostile dump of a megabyte would fill any disk.
+const MOST_SHARED: u64 = 4;
+/// Bytes of memory that may be claimed whatever the file has.
+const FREE: u64 = 1 << 30;
 /// Lines about what is lost that are kept.
 const MAX_LOST: usize = 100;
 
@@ -86,6 +91,11 @@ pub fn plan<'d>(dump: &'d Dump, request: &Request) -> Result<Conversion<'d>, Con
         return Ok(Conversion { dump, form: Form::Copy, format, dump_type, lost: Vec::new() });
     }
     let mut stored = DumpMemory::stored(dump);
+    let claimed = stored.iter().fold(0u64, |sum, range| sum.saturating_add(range.end - range.start));
+    if claimed > dump.file_size.saturating_mul(MOST_SHARED).saturating_add(FREE) {
+        let what = format!("it claims {claimed} bytes of memory in a file of {} bytes", dump.file_size);
+        return Err(ConvertError::Unsupported { what });
+    }
     if !same_type {
         stored = small::select(dump, &stored);
     }
@@ -94,8 +104,9 @@ pub fn plan<'d>(dump: &'d Dump, request: &Request) -> Result<Conversion<'d>, Con
     let layout = match format {
         Format::ElfCore => elf(dump, &stored, &mut lost)?,
         Format::Minidump => {
-            losses_of_minidump(dump, &mut lost);
-            minidump::lay_out(dump, &stored, dump_type)?
+            let layout = minidump::lay_out(dump, &stored, dump_type)?;
+            losses_of_minidump(dump, &layout, &mut lost);
+            layout
         }
     };
     if lost.len() > MAX_LOST {
@@ -132,7 +143,7 @@ fn elf(dump: &Dump, stored: &[Range<u64>], lost: &mut Vec<String>) -> Result<Lay
 }
 
 /// What a minidump has no place for.
-fn losses_of_minidump(dump: &Dump, lost: &mut Vec<String>) {
+fn losses_of_minidump(dump: &Dump, layout: &Layout, lost: &mut Vec<String>) {
     let standard = dump.threads.iter().filter(|thread| thread.registers.iter().next().is_some());
     let known = |registers| crate::minidump::context::encode(registers, dump.endian).is_some();
     if standard.into_iter().any(|thread| !known(&thread.registers)) && dump.format == Format::ElfCore {
@@ -149,9 +160,18 @@ fn losses_of_minidump(dump: &Dump, lost: &mut Vec<String>) {
             }
         }
         Format::Minidump => {
-            let streams = crate::minidump::unread_streams(dump);
+            let kept = minidump::stream_types(layout, dump.endian);
+            // A list of memory may become one of the other kind.
+            let memory = [raw::MEMORY_LIST_STREAM, raw::MEMORY64_LIST_STREAM];
+            let gone = |kind, _| !kept.contains(&kind) && !memory.contains(&kind);
+            let streams = crate::minidump::stream_names(dump, gone);
             if !streams.is_empty() {
-                lost.push(format!("streams that are not understood are left out: {}", streams.join(", ")));
+                lost.push(format!("streams that are left out: {}", streams.join(", ")));
+            }
+            let crashed = dump.exception.as_ref().and_then(|exception| exception.tid);
+            let others = dump.threads.iter().filter(|t| t.signal.is_some() && Some(t.tid) != crashed).count();
+            if others > 0 && !kept.contains(&crate::minidump::ELF_HEAD) {
+                lost.push(format!("exceptions of {others} other threads are left out"));
             }
         }
     }

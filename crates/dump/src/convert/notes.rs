@@ -250,7 +250,7 @@ fn losses(dump: &Dump, lost: &mut Vec<String>) {
     if !dump.handles.is_empty() {
         lost.push(format!("{} open handles have no place in a core", dump.handles.len()));
     }
-    let streams = crate::minidump::unread_streams(dump);
+    let streams = crate::minidump::stream_names(dump, |_, understood| !understood);
     if !streams.is_empty() {
         lost.push(format!("streams that are not understood are left out: {}", streams.join(", ")));
     }

@@ -41,13 +41,12 @@ use std::path::Path;
 /// The reader of this container.
 pub const READER: FormatReader = FormatReader { name: "minidump", probe, open };
 
-/// Names of streams that nothing is read from, as they stand in a dump: their content is in no other part of the model.
-pub(crate) fn unread_streams(dump: &Dump) -> Vec<String> {
-    let unread = |note: &&crate::NoteRecord| {
-        note.owner.is_empty() && streams::find(note.kind).is_none_or(|kind| kind.read.is_none())
-    };
-    let named = dump.notes.iter().filter(unread);
-    named.map(|note| note.name.map_or_else(|| format!("type {:#x}", note.kind), str::to_owned)).collect()
+/// Names of a dump's streams of the types that `wanted` picks; `understood` is whether anything is read of them.
+pub(crate) fn stream_names(dump: &Dump, wanted: impl Fn(u32, bool) -> bool) -> Vec<String> {
+    let understood = |kind| streams::find(kind).is_some_and(|kind| kind.read.is_some());
+    let streams = dump.notes.iter().filter(|note| dump.format == crate::Format::Minidump && note.owner.is_empty());
+    let picked = streams.filter(|note| note.size > 0 && wanted(note.kind, understood(note.kind)));
+    picked.map(|note| note.name.map_or_else(|| format!("type {:#x}", note.kind), str::to_owned)).collect()
 }
 
 fn probe(head: &[u8]) -> bool {

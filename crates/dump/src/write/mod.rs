@@ -28,6 +28,7 @@ mod content;
 pub(crate) mod cut;
 pub mod elf_core;
 pub mod layout;
+pub(crate) mod link_map;
 pub mod minidump;
 pub mod notes;
 pub(crate) mod pen;

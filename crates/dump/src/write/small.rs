@@ -6,7 +6,7 @@
 //!
 //! *Trap*: after an overflow the stack pointer lies in the guard below the stack.
 
-use crate::{Dump, MemoryExt, Virt};
+use crate::{Dump, Virt};
 use std::ops::Range;
 
 /// Bytes of each stack.
@@ -15,20 +15,10 @@ const STACK: u64 = 1 << 20;
 const RED_ZONE: u64 = 256;
 /// Bytes around what a register points at.
 const POINTEE: u64 = 512;
-/// Modules in the dynamic linker's list.
-const MAX_MODULES: usize = 16 * 1024;
-/// Most bytes of an array of program headers or of a dynamic section.
-const MAX_TABLE: u64 = 64 << 10;
 
-const AT_PHDR: u64 = 3;
-const AT_PHENT: u64 = 4;
-const AT_PHNUM: u64 = 5;
 const AT_PAGESZ: u64 = 6;
 const AT_RANDOM: u64 = 25;
 const AT_SYSINFO_EHDR: u64 = 33;
-const PT_DYNAMIC: u64 = 2;
-const PT_PHDR: u64 = 6;
-const DT_DEBUG: u64 = 21;
 
 /// The ranges of `stored` (ascending, apart) that a small dump keeps, by whole pages.
 pub(crate) fn select(dump: &Dump, stored: &[Range<u64>]) -> Vec<Range<u64>> {
@@ -49,7 +39,7 @@ pub(crate) fn select(dump: &Dump, stored: &[Range<u64>]) -> Vec<Range<u64>> {
     for at in [AT_SYSINFO_EHDR, AT_RANDOM].into_iter().filter_map(|kind| dump.auxv_value(kind)) {
         keep.extend(dump.region(Virt(at)).map(|region| at..region.end.0.min(at.saturating_add(4 * page))));
     }
-    link_map(dump, &mut keep);
+    keep.append(&mut super::link_map::walk(dump).ranges);
     within(pages(keep, page), stored)
 }
 
@@ -62,56 +52,6 @@ fn stack(dump: &Dump, sp: u64) -> Option<Range<u64>> {
     let region = dump.regions.iter().skip(next).take(2).find(usable)?;
     let start = sp.saturating_sub(RED_ZONE).max(region.start.0);
     Some(start..region.end.0.min(start.saturating_add(STACK)))
-}
-
-/// The ranges that lead a reader from the auxiliary vector to the names of all modules.
-fn link_map(dump: &Dump, keep: &mut Vec<Range<u64>>) -> Option<()> {
-    let word = dump.pointer_size as u64;
-    let read = |at: u64| dump.memory.read_uint(Virt(at), word as usize, dump.endian).ok();
-    let (at, entry, count) = (dump.auxv_value(AT_PHDR)?, dump.auxv_value(AT_PHENT)?, dump.auxv_value(AT_PHNUM)?);
-    let table = entry.checked_mul(count).filter(|&size| entry > 0 && size <= MAX_TABLE)?;
-    keep.push(at..at.checked_add(table)?);
-    // Word by word: kind and flags share one in 64-bit headers, so the kind is read by itself.
-    let (mut bias, mut dynamic) = (0, None);
-    let address_at = if word == 8 { 16 } else { 8 };
-    for header in (at..at.checked_add(table)?).step_by(entry as usize) {
-        let kind = dump.memory.read_uint(Virt(header), 4, dump.endian).ok()?;
-        let address = read(header.checked_add(address_at)?)?;
-        match kind {
-            PT_PHDR => bias = at.wrapping_sub(address),
-            PT_DYNAMIC => dynamic = Some(address),
-            _ => {}
-        }
-    }
-    let dynamic = bias.wrapping_add(dynamic?);
-    let mut debug = None;
-    let mut end = dynamic;
-    while end - dynamic < MAX_TABLE {
-        let (kind, value) = (read(end)?, read(end.checked_add(word)?)?);
-        end = end.checked_add(2 * word)?;
-        match kind {
-            0 => break,
-            DT_DEBUG => debug = Some(value),
-            _ => {}
-        }
-    }
-    keep.push(dynamic..end);
-    // struct r_debug: version, first link_map, breakpoint, state, linker's base.
-    let debug = debug?;
-    keep.push(debug..debug.checked_add(5 * word)?);
-    let mut entry = read(debug.checked_add(word)?)?;
-    for _ in 0..MAX_MODULES {
-        if entry == 0 {
-            break;
-        }
-        // struct link_map: bias, name, dynamic section, next, previous.
-        keep.push(entry..entry.checked_add(5 * word)?);
-        if let Some(name) = read(entry.checked_add(word)?).filter(|name| *name != 0) {
-            keep.push(name..name.saturating_add(256));
-        }
-        entry = read(entry.checked_add(3 * word)?)?;
-    }
-    Some(())
 }
 
 /// The ranges by whole pages, ascending and apart.

@@ -21,9 +21,11 @@ const NT_PRXFPREG: u32 = 0x46e6_2b7f;
 const NT_ARM_VFP: u32 = 0x400;
 
 /// The context of a thread; `None` where nothing is known, or no minidump has contexts of this processor.
-pub(super) fn of_thread(dump: &Dump, thread: &Thread) -> Option<Vec<u8>> {
+///
+/// A context of a minidump is copied, if it has at most `limit` bytes.
+pub(super) fn of_thread(dump: &Dump, thread: &Thread, limit: u64) -> Option<Vec<u8>> {
     if dump.format == Format::Minidump {
-        let own = note(dump, thread, |note| note.owner == "context").filter(|bytes| {
+        let own = note(dump, thread, |note| note.owner == "context" && note.size <= limit).filter(|bytes| {
             context::read(dump.arch, Fields::new(bytes, dump.endian)).is_some_and(|own| own.kind.arch == dump.arch)
         });
         if own.is_some() {

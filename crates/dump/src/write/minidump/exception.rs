@@ -68,8 +68,11 @@ fn record(exception: &Exception) -> Record<'_> {
             }
         }
         ExceptionKind::Windows { code, flags, parameters } => {
-            // The model's address is the memory that was touched; the record's is the instruction.
+            // Where memory was touched, the model's address is that, and a parameter too; the record's is the instruction.
             let pc = exception.registers.and_then(|registers| registers.pc()).map(|pc| pc.0);
+            let low = |value: u64| value & 0xffff_ffff;
+            let touched = parameters.get(1).zip(address).is_some_and(|(&at, address)| low(at) == low(address));
+            let pc = pc.filter(|_| touched);
             let len = up_to_15(parameters);
             let parameters = parameters.get(..len).unwrap_or_default();
             Record { code: *code, flags: *flags, address: pc.or(address).unwrap_or(0), parameters }

@@ -10,6 +10,9 @@ use crate::{Dump, Endian, Format};
 /// Bytes of one fact that are copied.
 const MAX_FACT: u64 = 32 << 20;
 
+/// Notes of facts that are read; afterimage writes one.
+const MAX_NOTES: usize = 4;
+
 /// Facts with their bytes, by name.
 pub(super) struct Facts(Vec<(String, Vec<u8>)>);
 
@@ -18,7 +21,7 @@ impl Facts {
     pub(super) fn of(dump: &Dump) -> Self {
         let mut found = Vec::new();
         let own = dump.notes.iter().filter(|note| note.owner == OWNER && note.kind == FACTS && note.size <= MAX_FACT);
-        for note in own {
+        for note in own.take(MAX_NOTES) {
             let bytes = read_vec(&**dump.memory.source(), note.offset, note.size as usize).unwrap_or_default();
             let fields = Fields::new(&bytes, Endian::Little);
             let mut at = 0;

@@ -6,7 +6,11 @@
 use super::File;
 use super::facts::{stream, text};
 use crate::minidump::raw;
-use crate::{Dump, Os};
+use crate::write::link_map;
+use crate::{Dump, MemoryExt, Os};
+
+/// Bytes of maps that readers take.
+const MAX_MAPS: usize = 32 << 20;
 
 /// Writes every stream that there is something for.
 pub(super) fn streams(file: &mut File<'_>) {
@@ -40,6 +44,41 @@ pub(super) fn streams(file: &mut File<'_>) {
     }
     let maps = stream(dump, raw::MD_LINUX_MAPS).or_else(|| file.facts.bytes(dump, &["maps"]));
     file.copy(raw::MD_LINUX_MAPS, &maps.unwrap_or_else(|| maps_text(dump)));
+    dso_debug(file);
+}
+
+/// `MD_LINUX_DSO_DEBUG`, if the dump has the memory that it is made of.
+///
+/// Folklore: see the reader. In 64-bit dumps a word of padding stands before `brk` and inside each entry, whatever
+/// Breakpad's header says; the program's dynamic section follows.
+fn dso_debug(file: &mut File<'_>) {
+    let dump = file.dump;
+    let found = link_map::walk(dump);
+    let Some(debug) = found.debug.filter(|_| !found.entries.is_empty()) else { return };
+    let word = dump.pointer_size;
+    let names: Vec<u32> = found.entries.iter().map(|entry| file.pen.utf16(&entry.path(dump))).collect();
+    file.pen.align(8);
+    let map = file.pen.rva();
+    for (entry, name) in found.entries.iter().zip(names) {
+        file.pen.uint(entry.bias, word);
+        file.pen.u32(name);
+        file.pen.align(word);
+        file.pen.uint(entry.dynamic, word);
+    }
+    let section = found.ranges.iter().find(|range| range.start == debug.dynamic).cloned().unwrap_or_default();
+    let mut bytes = vec![0; section.end.saturating_sub(section.start) as usize];
+    let got = dump.memory.read_upto(crate::Virt(section.start), &mut bytes);
+    bytes.truncate(got);
+    file.stream(raw::MD_LINUX_DSO_DEBUG, |pen| {
+        pen.u32(debug.version);
+        pen.u32(map);
+        pen.u32(found.entries.len() as u32);
+        pen.align(word);
+        for value in [debug.brk, debug.base, debug.dynamic] {
+            pen.uint(value, word);
+        }
+        pen.bytes(&bytes);
+    });
 }
 
 fn environ(dump: &Dump) -> Vec<u8> {
@@ -71,6 +110,9 @@ fn maps_text(dump: &Dump) -> Vec<u8> {
         let line = format!("{:x}-{:x} {permissions}p {offset:08x} 00:00 0", region.start.0, region.end.0);
         // As in the kernel's file, names stand in one column.
         let line = if path.is_empty() { line } else { format!("{line:<72} {path}") };
+        if out.len() + line.len() > MAX_MAPS {
+            return Vec::new();
+        }
         out.push_str(&line);
         out.push('\n');
     }

@@ -33,9 +33,10 @@ use super::elf_core::{self, Core};
 use super::layout::{Layout, TailForm};
 use super::pen::Pen;
 use super::{WriteError, cut, notes};
+use crate::bytes::Fields;
 use crate::elf_core::parts::{self, Parts};
 use crate::minidump::{self, raw};
-use crate::{Budget, Dump, DumpType, Format, Os};
+use crate::{Budget, Dump, DumpType, Endian, Format, Os};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -64,6 +65,7 @@ pub fn lay_out(dump: &Dump, stored: &[Range<u64>], dump_type: DumpType) -> Resul
     system::handles(&mut file);
     linux::streams(&mut file);
     memory::untouched(&mut file);
+    copies(&mut file);
     if let Some(parts) = core_parts(dump) {
         let head = elf_core::lay_out(&cut_core(dump, &parts, stored))?.head;
         file.stream(minidump::ELF_HEAD, |pen| pen.bytes(&head));
@@ -114,6 +116,31 @@ pub(crate) fn core_parts(dump: &Dump) -> Option<Parts> {
         Format::ElfCore => parts::read(&**dump.memory.source(), &Budget::default()).ok(),
         Format::Minidump => parts::read(&minidump::elf_head(dump)?, &Budget::default()).ok(),
     }
+}
+
+/// Copies the streams of a minidump that hold no places in the file, and that nothing else was made of.
+fn copies(file: &mut File<'_>) {
+    const FLAT: [u32; 7] = [
+        10, // CommentStreamA
+        11, // CommentStreamW
+        17, // ThreadInfoListStream
+        21, // SystemMemoryInfoStream
+        22, // ProcessVmCountersStream
+        raw::MD_BREAKPAD_INFO_STREAM,
+        0x4767_0002, // MD_ASSERTION_INFO_STREAM
+    ];
+    for kind in FLAT {
+        if let Some(bytes) = facts::stream(file.dump, kind) {
+            file.copy(kind, &bytes);
+        }
+    }
+}
+
+/// The types of the streams in a layout of this module's.
+pub(crate) fn stream_types(layout: &Layout, endian: Endian) -> Vec<u32> {
+    let fields = Fields::new(&layout.head, endian);
+    let count = fields.u32(8).unwrap_or(0) as usize;
+    (0..count).filter_map(|place| fields.u32(raw::HEADER_SIZE as usize + place * raw::DIRECTORY_SIZE)).collect()
 }
 
 /// A core with what is stored of its memory.

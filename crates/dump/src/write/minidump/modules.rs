@@ -20,7 +20,7 @@ pub(super) fn module_list(file: &mut File<'_>) {
     for module in &modules {
         let name = file.pen.utf16(&module.path);
         file.pen.align(4);
-        let record = codeview(file.dump, module);
+        let record = codeview_bytes(module, file.dump.os, file.dump.endian);
         let rva = file.pen.rva();
         file.pen.bytes(&record);
         places.push((name, record.len() as u32, if record.is_empty() { 0 } else { rva }));
@@ -99,16 +99,15 @@ fn vdso(dump: &Dump) -> Option<ModuleRecord> {
     Some(ModuleRecord { base, end: region.end.0, path: VDSO.to_owned(), build_id, ..ModuleRecord::default() })
 }
 
-/// The CodeView record of a module; empty if it has no identity.
-fn codeview(dump: &Dump, module: &ModuleRecord) -> Vec<u8> {
-    let windows_or_mac = matches!(dump.os, Os::Windows | Os::MacOs | Os::Ios);
-    codeview_bytes(module, dump.os, dump.endian, windows_or_mac || module.debug_file.is_some())
-}
-
 /// `VS_FIXEDFILEINFO`, from the text that the reader made of it.
 fn version(module: &ModuleRecord, os: Os) -> [u32; VERSION_NUMBERS] {
     let mut out = [0; VERSION_NUMBERS];
     let mut numbers = [0u32; 4];
+    let packed = matches!(os, Os::Windows | Os::MacOs | Os::Ios);
+    if module.version.is_none() && packed {
+        // With the signature, the zeros would be a version.
+        return out;
+    }
     if let Some(text) = &module.version {
         for (place, word) in numbers.iter_mut().zip(text.split('.')) {
             *place = word.parse().unwrap_or(0);
@@ -117,11 +116,7 @@ fn version(module: &ModuleRecord, os: Os) -> [u32; VERSION_NUMBERS] {
     let [a, b, c, d] = numbers;
     // Folklore: see the reader. Windows and macOS pack four 16-bit numbers; Mozilla's writer spreads an ELF's over four
     // 32-bit fields.
-    let fields = if matches!(os, Os::Windows | Os::MacOs | Os::Ios) {
-        [a << 16 | b & 0xffff, c << 16 | d & 0xffff, 0, 0]
-    } else {
-        [a, b, c, d]
-    };
+    let fields = if packed { [a << 16 | b & 0xffff, c << 16 | d & 0xffff, 0, 0] } else { [a, b, c, d] };
     for (place, value) in out.iter_mut().zip([raw::VS_FFI_SIGNATURE, 0x1_0000].into_iter().chain(fields)) {
         *place = value;
     }

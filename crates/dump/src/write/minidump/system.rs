@@ -176,9 +176,13 @@ fn version(dump: &Dump) -> ([u32; 3], String) {
     let version = dump.os_version.as_deref().unwrap_or_default();
     match dump.os {
         Os::Linux | Os::Android => {
-            let uname = text(dump, &["uname"]).map(str::to_owned);
-            let release = (!version.is_empty()).then(|| format!("Linux {version}"));
-            ([0; 3], uname.or(release).unwrap_or_default())
+            let uname = text(dump, &["uname"]).unwrap_or_default();
+            if uname.starts_with("Linux ") || version.is_empty() {
+                return ([0; 3], uname.to_owned());
+            }
+            // Crashpad's text goes on in the middle of the release.
+            let rest = uname.split_once(' ').map_or("", |(_, rest)| rest);
+            ([0; 3], format!("Linux {version} {rest}").trim_end().to_owned())
         }
         Os::Windows | Os::MacOs | Os::Ios => {
             let (numbers, rest) = version.split_once(' ').unwrap_or((version, ""));

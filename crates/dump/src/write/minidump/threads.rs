@@ -22,8 +22,11 @@ pub(super) type Context = (u32, u32);
 pub(super) fn thread_list(file: &mut File<'_>, stored: &[Range<u64>]) -> Vec<Context> {
     let dump = file.dump;
     let mut places = Vec::with_capacity(dump.threads.len());
+    // Contexts of a hostile file overlap: copies of all of them have no more bytes than the file.
+    let mut left = dump.file_size;
     for thread in &dump.threads {
-        let context = contexts::of_thread(dump, thread).unwrap_or_default();
+        let context = contexts::of_thread(dump, thread, left).unwrap_or_default();
+        left = left.saturating_sub(context.len() as u64);
         file.pen.align(16);
         let rva = if context.is_empty() { 0 } else { file.pen.rva() };
         file.pen.bytes(&context);
