@@ -125,6 +125,22 @@ pub fn capture_by(way: &str, pid: u32, options: &[&str], to: &Path) -> Value {
     said
 }
 
+/// The same of so little memory that there may be nothing to copy before a stop: then that is said, and there is no dump.
+#[track_caller]
+pub fn capture_little_by(way: &str, pid: u32, options: &[&str], to: &Path) -> Option<Value> {
+    let _ = fs::remove_file(to);
+    let options: Vec<&str> = ["--how", way].iter().chain(options).copied().collect();
+    let done = call(&mut capture_command(pid, &options, to));
+    if way == "precopy" && done.status == Some(4) {
+        done.failed(&[4], &["little memory"]);
+        assert!(!to.exists());
+        return None;
+    }
+    let said = done.done();
+    assert_eq!(said["how"], way, "fallback: {}", said["fallback"]);
+    Some(said)
+}
+
 /// What can be seen of the program while it rests.
 #[track_caller]
 pub fn state(program: &mut Live) -> State {

@@ -1,7 +1,7 @@
 //! Minidumps as two other readers see them, and conversions there and back.
 
 use crate::dumps::{gcore, memory_differences, restless, thread_differences};
-use crate::lab::{afterimage, can_use, capture, capture_by, find, folder, run, ways};
+use crate::lab::{afterimage, can_use, capture, capture_little_by, find, folder, run, ways};
 use crate::stacks::{differences, gdb};
 use afterimage_testkit::live::{Core, Live, Program, program};
 use serde_json::Value;
@@ -154,7 +154,7 @@ fn other_readers_open_every_minidump() {
     for way in ways() {
         for kind in ["active", "complete", "small"] {
             let options = ["--format", "minidump", "--type", kind, "--compress", "none"];
-            let said = capture_by(way, still.pid(), &options, &dump);
+            let Some(said) = capture_little_by(way, still.pid(), &options, &dump) else { continue };
             assert_eq!(said["format"], "minidump", "{said}");
             let faults = faults(&dump, place.path(), still.pid(), &reference);
             assert!(faults.is_empty(), "{way} {kind}: {faults:#?}");

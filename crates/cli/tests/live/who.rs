@@ -1,6 +1,8 @@
 //! Whom to capture, and what is said when it cannot be.
 
-use crate::lab::{afterimage, call, capture_by, capture_command, folder, is_root, lasting_changes, names, state, ways};
+use crate::lab::{
+    afterimage, call, capture_by, capture_command, folder, is_root, lasting_changes, names, soak, state, ways,
+};
 use afterimage_testkit::live::{Core, Live, Program, State, field, program};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -223,7 +225,14 @@ fn a_stopped_process_stays_stopped() {
     while !stopped(busy.pid()) {
         std::thread::sleep(Duration::from_millis(1));
     }
-    let before = State::of(busy.pid(), busy.mark()).unwrap();
+    // A child that it had may still run, and end.
+    let before = loop {
+        let before = State::of(busy.pid(), busy.mark()).unwrap();
+        std::thread::sleep(Duration::from_millis(100));
+        if before.differences(&State::of(busy.pid(), busy.mark()).unwrap()).is_empty() {
+            break before;
+        }
+    };
     for way in ways() {
         capture_by(way, busy.pid(), &["--compress", "none"], &file);
         assert!(Core::open(&file).unwrap().threads().len() > 10, "{way}");
@@ -239,23 +248,23 @@ fn a_stopped_process_stays_stopped() {
 }
 
 /// The dumps of a parent and its child that `pair` says are of one instant.
-fn one_instant_of_both(pair: &Live, parent: &Path, child: &Path) {
+fn one_instant_of_both(shown: &str, pair: &Live, parent: &Path, child: &Path) {
     let (parent, child) = (Core::open(parent).unwrap(), Core::open(child).unwrap());
     let at = |name: &str| pair.ready[name].as_u64().unwrap();
     let shared = |core: &Core| (core.u64_at(at("shared")).unwrap(), core.u64_at(at("shared") + 8).unwrap());
-    assert_eq!(shared(&parent), shared(&child), "the page that they share differs");
+    assert_eq!(shared(&parent), shared(&child), "{shown}: the page that they share differs");
     let (counted, _) = shared(&parent);
     let seen = child.u64_at(at("seen")).unwrap();
     let answered = parent.u64_at(at("answered")).unwrap();
-    assert!(seen <= counted, "the child has seen {seen}, and the parent has counted to {counted}");
-    assert!(answered <= seen, "the parent has the answer {answered}, and the child has seen {seen}");
+    assert!(seen <= counted, "{shown}: the child has seen {seen}, and the parent has counted to {counted}");
+    assert!(answered <= seen, "{shown}: the parent has the answer {answered}, and the child has seen {seen}");
 }
 
 #[test]
 fn a_tree_at_one_instant() {
     let pair = Live::start(Program::Pair, &[]).unwrap();
     for way in ways() {
-        for _ in 0..3 {
+        for _ in 0..soak(5) {
             let place = folder();
             let mut command = afterimage();
             command.args(["capture", "--json", "--how", way, "--compress", "none", "--tree", &pair.pid().to_string()]);
@@ -265,7 +274,7 @@ fn a_tree_at_one_instant() {
                 let line = done.lines.iter().find(|line| line["pid"].as_u64() == Some(pid));
                 PathBuf::from(line.unwrap_or_else(|| panic!("{way}: no line of {pid}"))["path"].as_str().unwrap())
             };
-            one_instant_of_both(&pair, &path(pair.pid().into()), &path(pair.ready["child"].as_u64().unwrap()));
+            one_instant_of_both(way, &pair, &path(pair.pid().into()), &path(pair.ready["child"].as_u64().unwrap()));
         }
     }
     assert!(pair.quit().unwrap().success());
@@ -316,7 +325,7 @@ fn a_control_group_at_one_instant() {
             let line = done.lines.iter().find(|line| line["pid"].as_u64() == Some(pid));
             PathBuf::from(line.unwrap_or_else(|| panic!("{way}: no line of {pid}"))["path"].as_str().unwrap())
         };
-        one_instant_of_both(&pair, &path(pair.pid().into()), &path(child));
+        one_instant_of_both(way, &pair, &path(pair.pid().into()), &path(child));
         let frozen = std::fs::read_to_string(group.0.join("cgroup.freeze")).unwrap_or_default();
         assert_eq!(frozen.trim(), "0", "{way}: it stays frozen");
     }
