@@ -55,6 +55,14 @@ pub enum ConvertError {
         /// What was asked for, and why it cannot be.
         what: String,
     },
+    /// The dump claims far more memory than its file can have.
+    #[error("it claims {claimed} bytes of memory in a file of {file_size} bytes")]
+    Claims {
+        /// Bytes of memory.
+        claimed: u64,
+        /// Bytes of the file.
+        file_size: u64,
+    },
     /// The container cannot hold it.
     #[error(transparent)]
     Write(#[from] WriteError),
@@ -93,8 +101,7 @@ pub fn plan<'d>(dump: &'d Dump, request: &Request) -> Result<Conversion<'d>, Con
     let mut stored = DumpMemory::stored(dump);
     let claimed = stored.iter().fold(0u64, |sum, range| sum.saturating_add(range.end - range.start));
     if claimed > dump.file_size.saturating_mul(MOST_SHARED).saturating_add(FREE) {
-        let what = format!("it claims {claimed} bytes of memory in a file of {} bytes", dump.file_size);
-        return Err(ConvertError::Unsupported { what });
+        return Err(ConvertError::Claims { claimed, file_size: dump.file_size });
     }
     if !same_type {
         stored = small::select(dump, &stored);
