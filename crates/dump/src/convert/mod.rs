@@ -20,11 +20,12 @@
 mod foreign;
 mod notes;
 
+use crate::elf_core::parts;
 use crate::minidump::raw;
 use crate::source::Source;
 use crate::write::layout::{self, Layout, Output, Written};
 use crate::write::{DumpMemory, WriteError, elf_core, minidump, small};
-use crate::{Dump, DumpType, Format, ProgressHook};
+use crate::{Budget, Dump, DumpType, Format, ProgressHook};
 use std::ops::Range;
 
 /// Bytes that are copied at once.
@@ -143,7 +144,7 @@ fn dump_type(dump: &Dump, wanted: Option<DumpType>) -> Result<DumpType, ConvertE
 /// An ELF core: the one that the dump is or was made of, or one made up from what a minidump says.
 fn elf(dump: &Dump, stored: &[Range<u64>], lost: &mut Vec<String>) -> Result<Layout, WriteError> {
     let core = match minidump::core_parts(dump) {
-        Some(parts) => minidump::cut_core(dump, &parts, stored),
+        Some(parts) => minidump::cut_core(dump, parts, stored),
         None => foreign::core(dump, stored, lost),
     };
     elf_core::lay_out(&core)
@@ -161,7 +162,7 @@ fn losses_of_minidump(dump: &Dump, layout: &Layout, lost: &mut Vec<String>) {
     }
     match dump.format {
         Format::ElfCore => {
-            let others = minidump::core_parts(dump).map_or(0, |parts| parts.other_segments);
+            let others = parts::other_segments(&**dump.memory.source(), &Budget::default());
             if others > 0 {
                 lost.push(format!("{others} segments that are neither notes nor memory are left out"));
             }
