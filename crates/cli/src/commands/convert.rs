@@ -132,7 +132,11 @@ fn pack(
 }
 
 fn not_planned(arguments: &Convert, error: &ConvertError) -> Failure {
-    let status = if matches!(error, ConvertError::Unsupported { .. }) { USAGE } else { OUTPUT };
+    let status = match error {
+        ConvertError::Unsupported { .. } => USAGE,
+        ConvertError::Claims { .. } => INPUT,
+        _ => OUTPUT,
+    };
     Failure::new(status, format!("convert {}: {error}", arguments.dump.display()))
 }
 
