@@ -87,6 +87,10 @@ impl Job<'_> {
             let why = "a userfaultfd handles its memory's faults, and a fork might wait for that for ever".into();
             return Err(Failed::Refused(Refusal::Because(why)));
         }
+        if self.subject.status.init {
+            let why = "it is the first process of its container, and would get the copy as its child".into();
+            return Err(Failed::Refused(Refusal::Because(why)));
+        }
         super::choose::room_for_copy(self.subject).map_err(|why| Failed::Refused(Refusal::Because(why)))?;
         let mut moment = Moment::read(held, &before)?;
         let plan = moment.plan(self.options, &mut before, &self.reader, pid)?;
