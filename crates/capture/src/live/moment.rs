@@ -244,7 +244,7 @@ fn left_out(vmas: &[Vma], soft_errors: &mut Vec<String>) {
     const MOST: usize = 64;
     let why = |vma: &Vma| match vma {
         vma if vma.secret() => Some("memfd_secret memory, which the kernel shows to nobody else"),
-        vma if vma.io => Some("device memory, which reading might change"),
+        vma if vma.io && !vma.special() => Some("device memory, which reading might change"),
         vma if vma.dont_dump && !vma.special() => Some("marked MADV_DONTDUMP by the process"),
         _ => None,
     };
