@@ -33,6 +33,7 @@ pub(crate) struct Crash<'a> {
     pub(crate) pid: Tid,
     pub(crate) tid: Tid,
     pub(crate) comm: &'a str,
+    /// 0 for a process that is only looked at.
     pub(crate) signal: i32,
     pub(crate) info: &'a RawSiginfo,
     /// Whether the kernel ended the process without telling: then `info` comes from the registers.
@@ -190,7 +191,10 @@ fn all_notes(
                 Class::Bits64 => crash.info.to_vec(),
                 Class::Bits32 => siginfo::to_32_bit(crash.info),
             };
-            out.push(Note { owner: "CORE", kind: notes::NT_SIGINFO, content: info });
+            // A process that was only looked at has no signal, and zeros would claim one.
+            if crash.signal != 0 {
+                out.push(Note { owner: "CORE", kind: notes::NT_SIGINFO, content: info });
+            }
             out.push(Note { owner: "CORE", kind: notes::NT_AUXV, content: auxv.clone() });
             out.push(notes::file_note(&file_mappings(vmas), sys::page_size(), class));
         }

@@ -9,10 +9,14 @@
 //! a stop; else the kernel says ESRCH, the same as for a tracee that was killed meanwhile.
 #![allow(unsafe_code)]
 
+mod child_signal;
+mod clock;
 mod signals;
 mod spawn;
 mod wait;
 
+pub(crate) use child_signal::ChildSignal;
+pub(crate) use clock::next_local;
 pub(crate) use signals::{Handlers, SIGINFO_LEN, leads_session, own_pid, realtime_range, send_to_pidfd, stop_self};
 pub(crate) use spawn::{Held, fork_waker, spawn_held};
 pub(crate) use wait::{Event, peek_event, take_event, take_stop};
@@ -33,7 +37,7 @@ fn check(result: libc::c_long) -> io::Result<libc::c_long> {
 
 /// A ptrace request whose `addr` and `data` are plain numbers.
 fn ptrace_plain(request: libc::c_uint, tid: Tid, addr: usize, data: usize) -> io::Result<()> {
-    // SAFETY: the requests passed here (SEIZE, SETOPTIONS, CONT, LISTEN, INTERRUPT) take numbers, not pointers into our
+    // SAFETY: the requests passed here (SEIZE, SETOPTIONS, CONT, LISTEN, INTERRUPT, DETACH) take numbers, not pointers into our
     // memory.
     check(unsafe { libc::ptrace(request as _, tid, addr, data) }).map(drop)
 }
@@ -62,6 +66,11 @@ pub(crate) fn cont(tid: Tid, signal: i32) -> io::Result<()> {
 /// Leaves a tracee in its job-control stop, but listens for its end.
 pub(crate) fn listen(tid: Tid) -> io::Result<()> {
     ptrace_plain(libc::PTRACE_LISTEN as _, tid, 0, 0)
+}
+
+/// Lets a stopped tracee go on unwatched.
+pub(crate) fn detach(tid: Tid) -> io::Result<()> {
+    ptrace_plain(libc::PTRACE_DETACH as _, tid, 0, 0)
 }
 
 /// Asks a running tracee to stop.
