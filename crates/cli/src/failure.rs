@@ -8,6 +8,8 @@ pub const USAGE: u8 = 2;
 pub const INPUT: u8 = 3;
 /// Not permitted.
 pub const PERMISSION: u8 = 4;
+/// The target vanished or changed.
+pub const VANISHED: u8 = 5;
 /// No room, or output failed.
 pub const OUTPUT: u8 = 6;
 

@@ -10,6 +10,7 @@ mod failure;
 mod open;
 mod output;
 mod report;
+mod values;
 
 use args::{Arguments, Verb};
 use clap::Parser;
@@ -35,6 +36,7 @@ fn dispatch(arguments: &Arguments) -> Result<u8, Failure> {
     match &arguments.verb {
         Verb::Demo(demo) => commands::demo::demo(demo, common),
         Verb::Run(run) => commands::run::run(run, common),
+        Verb::Watch(watch) => commands::watch::watch(watch, common),
         Verb::Info(one) => commands::info::info(&one.dump, common),
         Verb::Explain(one) => commands::explain::explain(&one.dump, common),
         Verb::Show(show) => commands::show::show(show, common),

@@ -72,7 +72,10 @@ impl Attached {
                 }
             }
             if !news {
-                return Ok(Self::new(pid, exits, true));
+                let mut attached = Self::new(pid, exits, true);
+                let own = Status::read(pid).is_ok_and(|status| status.ppid == sys::own_pid());
+                attached.changes.left_to_host = own.then_some(pid);
+                return Ok(attached);
             }
         }
     }
@@ -98,6 +101,9 @@ impl Attached {
         &mut self,
         look: &mut dyn FnMut(Moment, &mut TakeDump<'_>) -> bool,
     ) -> io::Result<Option<Ended>> {
+        if self.ended.is_some() {
+            return Ok(self.ended);
+        }
         self.changes.collect(true)?;
         // Only what is there now: a process with endless signals must not keep us from all else.
         for _ in 0..self.changes.queue.len() {

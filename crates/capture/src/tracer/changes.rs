@@ -27,6 +27,11 @@ pub(crate) struct Killed {
 #[derive(Default)]
 pub(crate) struct Changes {
     pub(crate) queue: VecDeque<(Tid, Event, Option<Killed>)>,
+    /// A child of the host program, whose end is only looked at: the host wants to wait for it, too.
+    ///
+    /// Folklore: the kernel keeps a tracee's end for its parent, unless parent and tracer are threads of one process;
+    /// then whoever waits first takes it (`wait_task_zombie`).
+    pub(crate) left_to_host: Option<Tid>,
 }
 
 impl Changes {
@@ -42,6 +47,12 @@ impl Changes {
                 Err(_) if now => return Ok(()),
                 Err(source) => return Err(source),
             };
+            if Some(peeked.tid) == self.left_to_host && !peeked.stopped {
+                // A leader's end comes last, so nothing is behind it.
+                let end = if peeked.killed { Event::Killed(peeked.status) } else { Event::Exited(peeked.status) };
+                self.queue.push_back((peeked.tid, end, None));
+                return Ok(());
+            }
             let killed = peeked.killed.then(|| {
                 let status = Status::read(peeked.tid).unwrap_or_default();
                 Killed { leader: status.tgid == peeked.tid, comm: status.name }
@@ -93,7 +104,8 @@ impl Changes {
                 if asked.insert(tid) {
                     let _ = sys::interrupt(tid);
                 }
-                match sys::take_event(tid) {
+                let taken = if Some(tid) == self.left_to_host { sys::take_stop(tid) } else { sys::take_event(tid) };
+                match taken {
                     Ok(Some(event)) => {
                         if matches!(event, Event::Stopped(..)) {
                             standing.insert(tid);

@@ -16,13 +16,9 @@ pub fn run(arguments: &Run, common: &Common) -> Result<u8, Failure> {
     let options = RunOptions {
         command: arguments.command.clone(),
         output_dir: arguments.output.clone(),
-        dump_type: match arguments.dump_type {
-            Type::Complete => DumpType::Complete,
-            Type::Active => DumpType::Active,
-            Type::Small => DumpType::Small,
-        },
+        dump_type: dump_type(arguments.dump_type),
     };
-    writable(&arguments.output)?;
+    writable("run", &arguments.output)?;
     let ended = afterimage_capture::run(&options, &mut |death| tell(death, common));
     match ended {
         Ok(ended) => Ok(ended.status() as u8),
@@ -30,14 +26,23 @@ pub fn run(arguments: &Run, common: &Common) -> Result<u8, Failure> {
     }
 }
 
+/// The library's word for it.
+pub(super) fn dump_type(asked: Type) -> DumpType {
+    match asked {
+        Type::Complete => DumpType::Complete,
+        Type::Active => DumpType::Active,
+        Type::Small => DumpType::Small,
+    }
+}
+
 /// Finds out before the program starts, not when it has died, that no dump could be written there.
-fn writable(folder: &Path) -> Result<(), Failure> {
+pub(super) fn writable(verb: &str, folder: &Path) -> Result<(), Failure> {
     // What does not exist yet is made when it is needed: then its nearest parent counts.
     let existing =
         folder.ancestors().find(|path| path.exists() || path.as_os_str().is_empty()).unwrap_or(Path::new("/"));
     let existing = if existing.as_os_str().is_empty() { Path::new(".") } else { existing };
     let refused = |why: String| {
-        Failure::new(OUTPUT, format!("run: cannot write dumps into {}: {why}", folder.display()))
+        Failure::new(OUTPUT, format!("{verb}: cannot write dumps into {}: {why}", folder.display()))
             .advise("name another folder with -o")
     };
     if !existing.is_dir() {
