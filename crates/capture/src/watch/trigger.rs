@@ -413,7 +413,7 @@ impl fmt::Display for Trigger {
             }
             Self::Log { file, pattern } => write!(f, "a line of {} that matches `{pattern}`", file.display()),
             Self::At { hour, minute, second } => write!(f, "the time {hour:02}:{minute:02}:{second:02}"),
-            Self::Every(time) => write!(f, "every {}", time_words(*time)),
+            Self::Every(time) => write!(f, "{} to pass", time_words(*time)),
         }
     }
 }

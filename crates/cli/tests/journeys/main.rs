@@ -7,3 +7,4 @@ mod crashers;
 mod hostile;
 mod output;
 mod tool;
+mod watch;

@@ -100,11 +100,7 @@ impl Taker {
             Some(OUTPUT) => FailureKind::Output,
             _ => FailureKind::Other,
         };
-        let last = complaint.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
-        let message = match last.strip_prefix("afterimage: ").unwrap_or(last) {
-            "" => format!("the capture ended with {status}"),
-            text => text.to_owned(),
-        };
+        let message = cause(&complaint).map_or_else(|| format!("the capture ended with {status}"), str::to_owned);
         Err(TakeFailure { kind, message })
     }
 
@@ -169,6 +165,13 @@ impl Taker {
             std::thread::sleep(LOOK);
         }
     }
+}
+
+/// The line that says what went wrong: the last of ours, or the first of all.
+fn cause(complaint: &str) -> Option<&str> {
+    let mut lines = complaint.lines().map(str::trim).filter(|line| !line.is_empty());
+    let ours = lines.clone().filter_map(|line| line.strip_prefix("afterimage: ")).next_back();
+    ours.or_else(|| lines.next())
 }
 
 fn value_name<T: ValueEnum>(value: Option<T>) -> Option<String> {
