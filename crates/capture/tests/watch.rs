@@ -487,7 +487,7 @@ fn a_deadly_signal_is_dumped_before_death() {
     assert_eq!(recorder.firings.len(), 1);
     assert_eq!(recorder.firings[0].words, "SIGSEGV is about to kill it");
     let dump = lab.dump();
-    assert_eq!(recorder.dumps, [dump.clone()]);
+    assert_eq!(recorder.dumps, std::slice::from_ref(&dump));
     if Path::new("/usr/bin/gdb").exists() {
         let program = lab.path("dies");
         let text = gdb(&program, &dump, &["p/x canary", "p $_siginfo.si_signo", "info threads"]);

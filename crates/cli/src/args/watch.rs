@@ -38,7 +38,7 @@ pub struct Watch {
     #[arg(long)]
     pub name: Option<String>,
     /// With --name: wait until there is such a process.
-    #[arg(long, requires = "name")]
+    #[arg(long)]
     pub wait: bool,
     #[command(flatten)]
     pub triggers: Triggers,

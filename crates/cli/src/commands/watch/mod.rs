@@ -71,6 +71,10 @@ impl Responder for Hands {
 
 /// The request that the flags make.
 fn request(arguments: &Arguments) -> Result<Watch, String> {
+    // clap forgets `requires` where the required flag conflicts with one that is there.
+    if arguments.wait && arguments.name.is_none() {
+        return Err("--wait goes with --name only (a process id cannot be waited for)".to_owned());
+    }
     let target = match (&arguments.pid, &arguments.name, &arguments.launch) {
         (Some(pid), _, _) => Target::Pid(*pid),
         (_, Some(name), _) => Target::Name { name: name.clone(), wait: arguments.wait },
