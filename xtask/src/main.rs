@@ -10,6 +10,7 @@ mod fuzz;
 mod generate;
 mod licences;
 mod setup;
+mod soak;
 mod tools;
 
 use std::process::ExitCode;
@@ -32,7 +33,12 @@ const TASKS: &[Task] = &[
         "compare stacks with gdb and eu-stack on all crashing programs and all samples: [--json] [NAME…]",
         compare::compare,
     ),
-    ("bench", "measure, side by side with the peers: bench explain", bench::bench),
+    (
+        "soak",
+        "capture a busy program over and over, and kill afterimage at any moment: [N captures in each way]",
+        soak::soak,
+    ),
+    ("bench", "measure, side by side with the peers: bench explain | bench capture", bench::bench),
 ];
 
 fn main() -> ExitCode {

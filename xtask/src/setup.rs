@@ -1,7 +1,7 @@
 //! What the tests need from the system: installed when we may, else named in one line.
 
-use crate::tools::{has, root, run_with};
-use anyhow::bail;
+use crate::tools::{has, root, run_with, target};
+use anyhow::{Context, bail};
 use std::process::Command;
 
 /// A program that tests or comparisons call, and Debian's package that brings it.
@@ -23,6 +23,8 @@ const NEEDED: &[(&str, &str)] = &[
     ("python3", "python3"),
     ("strace", "strace"),
     ("make", "make"),
+    ("setpriv", "util-linux"),
+    ("unshare", "util-linux"),
 ];
 
 /// Files, not programs, that tests need: path below `/`, and the package.
@@ -31,6 +33,10 @@ const NEEDED_FILES: &[(&str, &str)] = &[
     ("/usr/lib/debug/.build-id", "libc6-dbg"),
     ("/usr/lib/x86_64-linux-gnu/libc.a", "libc6-dev"),
 ];
+
+/// Readers of minidumps that no distribution packages, each with the file that says it is there.
+const MINIDUMP_STACKWALK: (&str, &str) = ("minidump-stackwalk@0.27.0", "tools/bin/minidump-stackwalk");
+const PYTHON_MINIDUMP: (&str, &str) = ("minidump==0.0.24", "tools/python/bin/minidump");
 
 /// The packages that are missing, each once.
 fn missing() -> Vec<&'static str> {
@@ -45,6 +51,33 @@ fn missing() -> Vec<&'static str> {
 
 /// Installs what is missing, or fails with its names.
 pub fn setup(_arguments: &[String]) -> anyhow::Result<()> {
+    packages()?;
+    readers()
+}
+
+/// Installs into the target folder what reads minidumps, once.
+fn readers() -> anyhow::Result<()> {
+    let target = target();
+    let (package, file) = MINIDUMP_STACKWALK;
+    if !target.join(file).is_file() {
+        let mut install = Command::new("cargo");
+        install.args(["install", "--quiet", "--locked", package, "--root"]).arg(target.join("tools"));
+        eprintln!("xtask setup: cargo install {package}");
+        run_with(install.arg("--target-dir").arg(target.join("tools/build")))?;
+        // A gigabyte that nobody needs again.
+        let _ = std::fs::remove_dir_all(target.join("tools/build"));
+    }
+    let (package, file) = PYTHON_MINIDUMP;
+    if !target.join(file).is_file() {
+        let folder = target.join("tools/python");
+        eprintln!("xtask setup: pip install {package}");
+        run_with(Command::new("python3").args(["-m", "venv"]).arg(&folder)).context("needs python3-venv")?;
+        run_with(Command::new(folder.join("bin/python3")).args(["-m", "pip", "install", "--quiet", package]))?;
+    }
+    Ok(())
+}
+
+fn packages() -> anyhow::Result<()> {
     let wanted = missing();
     if wanted.is_empty() {
         return Ok(());

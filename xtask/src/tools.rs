@@ -11,6 +11,11 @@ pub fn root() -> PathBuf {
     here.parent().unwrap_or(here).to_owned()
 }
 
+/// The folder that cargo builds into.
+pub fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
 /// The shared folder beside the workspace with samples of real dumps, if it is there.
 pub fn shared() -> Option<PathBuf> {
     let shared = root().join("../shared").canonicalize().ok()?;
@@ -54,6 +59,5 @@ pub fn program(release: bool) -> anyhow::Result<PathBuf> {
         arguments.push("--release");
     }
     run("cargo", &arguments)?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    Ok(target.join(if release { "release" } else { "debug" }).join("afterimage"))
+    Ok(target().join(if release { "release" } else { "debug" }).join("afterimage"))
 }

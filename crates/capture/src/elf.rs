@@ -72,11 +72,47 @@ pub(crate) fn build_ids(reader: &Reader, vmas: &[Vma]) -> Vec<BuildId> {
     let mut ids = Vec::new();
     for vma in vmas {
         let candidate = (vma.file && vma.offset == 0 && vma.permissions.read) || vma.vdso();
-        if candidate && let Some(id) = build_id(reader, vma.start) {
-            ids.push(BuildId { base: vma.start, id, path: vma.path.clone() });
+        if !candidate {
+            continue;
         }
+        let id = build_id(reader, vma.start).or_else(|| build_id_of_file(reader.pid(), vma));
+        ids.extend(id.map(|id| BuildId { base: vma.start, id, path: vma.path.clone() }));
     }
     ids
+}
+
+/// The build id out of the mapped file itself, where memory does not show it.
+///
+/// Folklore: patchelf moves the note into a part of the file that is mapped late or not at all (scylladb issue 22265). The
+/// file is opened through the mapping, so that it is the right one in a container, and even if it has been deleted.
+fn build_id_of_file(pid: i32, vma: &Vma) -> Option<Vec<u8>> {
+    use std::os::unix::fs::FileExt;
+    let file = std::fs::File::open(format!("/proc/{pid}/map_files/{:x}-{:x}", vma.start, vma.end)).ok()?;
+    if !file.metadata().ok()?.is_file() {
+        return None;
+    }
+    let read = |at: u64, len: usize| {
+        let mut bytes = vec![0; len];
+        let got = file.read_at(&mut bytes, at).ok()?;
+        bytes.truncate(got);
+        Some(bytes)
+    };
+    let header = read(0, 64)?;
+    let fields = Fields::new(&header, Endian::Little);
+    if fields.slice(0, 4)? != b"\x7fELF" || fields.u8(4)? != 2 {
+        return None;
+    }
+    let (at, entry, count) = (fields.u64(32)?, usize::from(fields.u16(54)?), usize::from(fields.u16(56)?));
+    if entry != 56 {
+        return None;
+    }
+    let headers = read(at, count.min(MAX_HEADERS) * entry)?;
+    headers.chunks_exact(entry).find_map(|bytes| {
+        let fields = Fields::new(bytes, Endian::Little);
+        let note = u64::from(fields.u32(0)?) == PT_NOTE;
+        let notes = note.then(|| read(fields.u64(8)?, fields.u64(32)?.min(MAX_NOTES as u64) as usize))??;
+        find_build_id(&notes)
+    })
 }
 
 fn build_id(reader: &Reader, base: u64) -> Option<Vec<u8>> {

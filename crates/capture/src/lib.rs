@@ -22,14 +22,17 @@
 
 mod elf;
 mod facts;
+mod live;
 mod memory;
 mod oom;
 mod output;
+mod picture;
 mod plan;
 mod procfs;
 mod regs;
 mod relay;
 mod run;
+mod select;
 mod siginfo;
 mod snapshot;
 mod sys;
@@ -38,4 +41,8 @@ mod tracer;
 pub mod watch;
 
 pub use afterimage_dump::{DumpType, SignalInfo};
+pub use live::{
+    CaptureOptions, Container, Destination, Group, How, LiveDump, LiveError, Progress, capture, capture_group,
+    processes_named,
+};
 pub use run::{CaptureError, Captured, Death, Ended, NotTaken, OutOfMemory, RunError, RunOptions, run};

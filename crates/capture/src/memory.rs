@@ -8,8 +8,7 @@
 use crate::plan::{Piece, Source};
 use crate::sys::{self, Tid};
 use crate::touched::Touched;
-use afterimage_dump::write::elf_core::{Content, Note};
-use afterimage_dump::write::notes;
+use afterimage_dump::write::layout::Content;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -27,6 +26,11 @@ pub(crate) struct Reader {
 impl Reader {
     pub(crate) fn new(pid: Tid) -> Self {
         Self { pid, mem: File::open(format!("/proc/{pid}/mem")).ok() }
+    }
+
+    /// Whose memory it is.
+    pub(crate) fn pid(&self) -> Tid {
+        self.pid
     }
 
     /// Fills `buf` as far as pages can be read; gives the number of bytes.
@@ -48,6 +52,15 @@ impl Reader {
         }
     }
 
+    /// Writes memory of the process, whatever its protection.
+    ///
+    /// # Errors
+    /// When not all of it could be written.
+    pub(crate) fn write(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        let mem = File::options().write(true).open(format!("/proc/{}/mem", self.pid))?;
+        mem.write_all_at(bytes, at)
+    }
+
     /// Exactly `N` bytes.
     pub(crate) fn exact<const N: usize>(&self, at: u64) -> Option<[u8; N]> {
         let mut buf = [0; N];
@@ -63,46 +76,96 @@ impl Reader {
     }
 }
 
-/// A process's memory on its way into a dump.
-pub(crate) struct LiveMemory<'a> {
-    reader: &'a Reader,
-    pieces: &'a [Piece],
-    touched: Option<Touched>,
-    page: u64,
-    unreadable: Vec<Range<u64>>,
-    unreadable_more: u64,
-    /// What went wrong before and besides reading.
-    pub(crate) soft_errors: Vec<String>,
-    /// All of it, once [`Content::last_note`] has been asked for.
-    pub(crate) all_errors: Vec<String>,
+/// Bytes of a process by address: its own, those of a copy of it, or those that were kept of it.
+pub(crate) trait Bytes: Sync {
+    /// Fills `buf` as far as pages can be read; gives the number of bytes, 0 for a page that cannot be read.
+    ///
+    /// # Errors
+    /// When the process has gone, or may not be read at all.
+    fn read(&self, at: u64, buf: &mut [u8]) -> io::Result<usize>;
 }
 
-impl<'a> LiveMemory<'a> {
-    pub(crate) fn new(reader: &'a Reader, pieces: &'a [Piece], soft_errors: Vec<String>) -> Self {
-        let touched = Touched::of(reader.pid).ok();
-        let page = sys::page_size();
-        Self {
-            reader,
-            pieces,
-            touched,
-            page,
-            unreadable: Vec::new(),
-            unreadable_more: 0,
-            soft_errors,
-            all_errors: Vec::new(),
+impl Bytes for Reader {
+    fn read(&self, at: u64, buf: &mut [u8]) -> io::Result<usize> {
+        Reader::read(self, at, buf)
+    }
+}
+
+/// Reads all of `buf`, zeros for what cannot be read, which is told to `missing`.
+pub(crate) fn read_through(
+    bytes: &dyn Bytes,
+    at: u64,
+    buf: &mut [u8],
+    page: u64,
+    mut missing: impl FnMut(Range<u64>),
+) -> io::Result<()> {
+    let mut done = 0;
+    while let Some(rest) = buf.get_mut(done..).filter(|rest| !rest.is_empty()) {
+        let here = at.saturating_add(done as u64);
+        match bytes.read(here, rest)? {
+            0 => {
+                // Skip to the next page.
+                let next = (here / page + 1).saturating_mul(page);
+                let len = (next - here).min(rest.len() as u64);
+                if let Some(zero) = rest.get_mut(..len as usize) {
+                    zero.fill(0);
+                }
+                missing(here..here + len);
+                done += len as usize;
+            }
+            n => done += n,
         }
     }
+    Ok(())
+}
 
-    fn cannot_read(&mut self, range: Range<u64>) {
-        if let Some(last) = self.unreadable.last_mut()
+/// Ranges that could not be read, as many as are worth telling.
+#[derive(Debug, Default)]
+pub(crate) struct Unreadable {
+    ranges: Vec<Range<u64>>,
+    more: u64,
+}
+
+impl Unreadable {
+    /// Adds a range.
+    pub(crate) fn add(&mut self, range: Range<u64>) {
+        if let Some(last) = self.ranges.last_mut()
             && last.end == range.start
         {
             last.end = range.end;
-        } else if self.unreadable.len() < MAX_UNREADABLE {
-            self.unreadable.push(range);
+        } else if self.ranges.len() < MAX_UNREADABLE {
+            self.ranges.push(range);
         } else {
-            self.unreadable_more += 1;
+            self.more += 1;
         }
+    }
+
+    /// As soft errors.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let say =
+            |range: &Range<u64>| format!("memory {:#x}-{:#x} cannot be read; it is zeros here", range.start, range.end);
+        let mut lines: Vec<String> = self.ranges.iter().map(say).collect();
+        if self.more > 0 {
+            lines.push(format!("{} more ranges of memory cannot be read", self.more));
+        }
+        lines
+    }
+}
+
+/// A process's memory on its way into a dump.
+pub(crate) struct LiveMemory<'a> {
+    bytes: &'a dyn Bytes,
+    pieces: &'a [Piece],
+    touched: Option<Touched>,
+    page: u64,
+    unreadable: Unreadable,
+}
+
+impl<'a> LiveMemory<'a> {
+    /// The pieces of a plan: bytes from `bytes`, and which pages exist from the page table of process `pid`.
+    pub(crate) fn new(bytes: &'a dyn Bytes, pid: Tid, pieces: &'a [Piece]) -> Self {
+        let touched = Touched::of(pid).ok();
+        Self { bytes, pieces, touched, page: sys::page_size(), unreadable: Unreadable::default() }
     }
 }
 
@@ -114,7 +177,7 @@ impl Content for LiveMemory<'_> {
         let index = self.pieces.partition_point(|piece| piece.start <= at).checked_sub(1)?;
         let piece = self.pieces.get(index)?;
         match &piece.source {
-            Source::Nothing => None,
+            Source::Nothing | Source::Untouched => None,
             Source::All => Some(at..end),
             Source::Touched => match &mut self.touched {
                 Some(touched) => touched.next(at, end),
@@ -135,33 +198,10 @@ impl Content for LiveMemory<'_> {
     }
 
     fn read(&mut self, at: u64, buf: &mut [u8]) -> io::Result<()> {
-        let mut done = 0;
-        while let Some(rest) = buf.get_mut(done..).filter(|rest| !rest.is_empty()) {
-            let here = at.saturating_add(done as u64);
-            match self.reader.read(here, rest)? {
-                0 => {
-                    // Skip to the next page.
-                    let next = (here / self.page + 1).saturating_mul(self.page);
-                    let len = (next - here).min(rest.len() as u64);
-                    self.cannot_read(here..here + len);
-                    done += len as usize;
-                }
-                n => done += n,
-            }
-        }
-        Ok(())
+        read_through(self.bytes, at, buf, self.page, |range| self.unreadable.add(range))
     }
 
-    fn last_note(&mut self, room: usize) -> Option<Note> {
-        let mut lines = std::mem::take(&mut self.soft_errors);
-        for range in &self.unreadable {
-            lines.push(format!("memory {:#x}-{:#x} cannot be read; it is zeros here", range.start, range.end));
-        }
-        if self.unreadable_more > 0 {
-            lines.push(format!("{} more ranges of memory cannot be read", self.unreadable_more));
-        }
-        let note = notes::soft_errors(&lines, room);
-        self.all_errors = lines;
-        (!self.all_errors.is_empty()).then_some(note)
+    fn soft_errors(&mut self) -> Vec<String> {
+        self.unreadable.lines()
     }
 }

@@ -59,21 +59,23 @@ impl Unfinished {
 }
 
 /// A process's short name as part of a file name: letters, digits, `-`, `_` and inner dots.
-fn file_name(comm: &str) -> String {
+pub(crate) fn file_name(comm: &str) -> String {
     let name: String =
         comm.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' }).collect();
     let name = name.trim_start_matches(['.', '-']);
     if name.is_empty() { "process".into() } else { name.into() }
 }
 
+/// Whether a disk, a quota or a limit of file sizes is full.
+pub(crate) fn no_room(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+}
+
 /// A failure of the output, as the caller sees it.
 pub(crate) fn output_error(dir: &Path, source: io::Error) -> CaptureError {
-    match source.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-            CaptureError::NoRoom { dir: dir.to_owned() }
-        }
-        _ => CaptureError::Output { dir: dir.to_owned(), source },
-    }
+    let dir = dir.to_owned();
+    if no_room(&source) { CaptureError::NoRoom { dir } } else { CaptureError::Output { dir, source } }
 }
 
 /// A failure of the writer, as the caller sees it.

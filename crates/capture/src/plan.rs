@@ -17,11 +17,9 @@ use afterimage_dump::{DumpType, Permissions};
 use std::fs::File;
 use std::ops::Range;
 
-/// Lengths of the file (holes included) beyond which large gaps are left out instead: file systems have limits.
-const MAX_FILE: u64 = 1 << 40;
-
-/// What counts as a large gap then.
-const LARGE_GAP: u64 = 16 << 20;
+/// Untouched gaps of this size are named in a note instead of being holes: a file as long as its reservations is hard to
+/// copy, to pack and to send.
+pub(crate) const LARGE_GAP: u64 = 16 << 20;
 
 /// Shared memory up to this size is read whole even if nothing tells which pages exist.
 const SHARED_WHOLE: u64 = 256 << 20;
@@ -42,6 +40,8 @@ mod filter {
 pub(crate) enum Source {
     /// Left out.
     Nothing,
+    /// Never touched: it is zero, which is said in a note.
+    Untouched,
     /// Every page.
     All,
     /// The pages that were touched; the others are zero.
@@ -71,8 +71,9 @@ impl Piece {
         Self::new(range, vma.permissions, source)
     }
 
-    fn new(range: Range<u64>, permissions: Permissions, source: Source) -> Self {
-        let stored = if matches!(source, Source::Nothing) { 0 } else { range.end - range.start };
+    /// A piece of this range that is stored as its source says.
+    pub(crate) fn new(range: Range<u64>, permissions: Permissions, source: Source) -> Self {
+        let stored = if matches!(source, Source::Nothing | Source::Untouched) { 0 } else { range.end - range.start };
         Self { start: range.start, end: range.end, permissions, source, stored }
     }
 
@@ -88,8 +89,10 @@ impl Piece {
 }
 
 /// The whole plan.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Plan {
+    /// Pieces begin and end at multiples of this, and are so aligned in the file.
+    pub(crate) unit: u64,
     /// In ascending order.
     pub(crate) pieces: Vec<Piece>,
     pub(crate) soft_errors: Vec<String>,
@@ -103,22 +106,18 @@ pub(crate) struct Request<'a> {
     pub(crate) filter: u64,
     pub(crate) reader: &'a Reader,
     pub(crate) page: u64,
-    /// For `small`: the ranges to keep, in any order.
-    pub(crate) keep: &'a [Range<u64>],
+    /// The ranges to keep, ascending and apart, if not all is kept.
+    pub(crate) keep: Option<&'a [Range<u64>]>,
 }
 
 /// Plans a dump.
 pub(crate) fn plan(request: &Request<'_>) -> Plan {
-    let mut plan = Plan::default();
+    let mut plan = Plan { unit: request.page, pieces: Vec::new(), soft_errors: Vec::new() };
     for vma in request.vmas {
-        match request.dump_type {
-            DumpType::Small => small(request, vma, &mut plan),
-            _ => whole(request, vma, &mut plan),
+        match request.keep {
+            Some(keep) => parts(request, keep, vma, &mut plan),
+            None => whole(request, vma, &mut plan),
         }
-    }
-    let size: u64 = plan.pieces.iter().map(|piece| piece.stored).fold(0, u64::saturating_add);
-    if size > MAX_FILE {
-        leave_gaps_out(request, &mut plan);
     }
     // Neighbours that hold nothing need no program header each, but then their protection would be lost: keep them.
     plan
@@ -188,23 +187,19 @@ fn shared(request: &Request<'_>, vma: &Vma, plan: &mut Plan) -> Source {
 }
 
 /// The parts of a mapping that lie in ranges to keep.
-fn small(request: &Request<'_>, vma: &Vma, plan: &mut Plan) {
+fn parts(request: &Request<'_>, keep: &[Range<u64>], vma: &Vma, plan: &mut Plan) {
     let mut kept: Vec<Range<u64>> = Vec::new();
-    if vma.vdso() {
-        kept.push(vma.start..vma.end);
-    } else if !vma.io && !vma.dont_dump && !vma.path.starts_with(b"[v") {
-        for range in request.keep {
+    if !vma.io && !vma.dont_dump && (vma.vdso() || !vma.path.starts_with(b"[v")) {
+        let first = keep.partition_point(|range| range.end <= vma.start);
+        let within = keep.iter().skip(first).take_while(|range| range.start < vma.end);
+        for range in within {
             let start = range.start.max(vma.start) / request.page * request.page;
             let end = range.end.min(vma.end).next_multiple_of(request.page);
             if start < end {
                 kept.push(start..end);
             }
         }
-        if vma.file && elf_header(request, vma) {
-            kept.push(vma.start..(vma.start + request.page).min(vma.end));
-        }
     }
-    kept.sort_by_key(|range| range.start);
     let mut at = vma.start;
     for range in kept {
         let range = range.start.max(at)..range.end.max(at);
@@ -228,39 +223,58 @@ fn small(request: &Request<'_>, vma: &Vma, plan: &mut Plan) {
     }
 }
 
-/// Splits pieces at large untouched gaps (a sanitizer's shadow memory reserves terabytes).
-fn leave_gaps_out(request: &Request<'_>, plan: &mut Plan) {
-    let Ok(mut touched) = Touched::of(request.pid) else { return };
-    let mut pieces = Vec::new();
-    for piece in plan.pieces.drain(..) {
-        if !matches!(piece.source, Source::Touched) || piece.end - piece.start < LARGE_GAP {
-            pieces.push(piece);
-            continue;
-        }
-        let part = |range, source| Piece::new(range, piece.permissions, source);
-        let mut at = piece.start;
-        let mut run: Option<Range<u64>> = None;
-        while let Some(range) = touched.next(at, piece.end) {
-            at = range.end;
-            match &mut run {
-                Some(run) if range.start - run.end < LARGE_GAP => run.end = range.end,
-                _ => {
-                    let gap = run.as_ref().map_or(piece.start, |run| run.end)..range.start;
-                    pieces.extend(run.take().map(|run| part(run, Source::Touched)));
-                    if !gap.is_empty() {
-                        pieces.push(part(gap, Source::Nothing));
-                    }
-                    run = Some(range);
-                }
+impl Plan {
+    /// Splits pieces at large untouched gaps (a sanitizer's shadow memory reserves terabytes). The memory is that of
+    /// process `pid`, which stands.
+    pub(crate) fn name_gaps(&mut self, pid: i32) {
+        let Ok(mut touched) = Touched::of(pid) else { return };
+        let mut pieces = Vec::with_capacity(self.pieces.len());
+        for piece in self.pieces.drain(..) {
+            if !matches!(piece.source, Source::Touched) || piece.end - piece.start < LARGE_GAP {
+                pieces.push(piece);
+                continue;
             }
+            let mut runs = Vec::new();
+            let mut at = piece.start;
+            while let Some(range) = touched.next(at, piece.end) {
+                at = range.end;
+                add_run(&mut runs, range);
+            }
+            split(&piece, &runs, &mut pieces);
         }
-        let rest = run.as_ref().map_or(piece.start, |run| run.end)..piece.end;
-        pieces.extend(run.map(|run| part(run, Source::Touched)));
-        if !rest.is_empty() {
-            pieces.push(part(rest, Source::Nothing));
-        }
+        self.pieces = pieces;
     }
-    plan.pieces = pieces;
-    plan.soft_errors
-        .push("large untouched parts of the address space were left out: the file would be too long".into());
+
+    /// What the note of untouched memory says.
+    pub(crate) fn untouched(&self) -> Vec<Range<u64>> {
+        let untouched = self.pieces.iter().filter(|piece| matches!(piece.source, Source::Untouched));
+        untouched.map(|piece| piece.start..piece.end).collect()
+    }
+}
+
+/// Adds a touched range to runs that large gaps part.
+pub(crate) fn add_run(runs: &mut Vec<Range<u64>>, range: Range<u64>) {
+    match runs.last_mut() {
+        Some(run) if range.start.saturating_sub(run.end) < LARGE_GAP => run.end = run.end.max(range.end),
+        _ => runs.push(range),
+    }
+}
+
+/// Splits a piece into its runs and the gaps between them.
+fn split(piece: &Piece, runs: &[Range<u64>], out: &mut Vec<Piece>) {
+    let mut at = piece.start;
+    let mut part = |range: Range<u64>, source| {
+        if !range.is_empty() {
+            out.push(Piece::new(range, piece.permissions, source));
+        }
+    };
+    for run in runs {
+        // A gap at an end that is not large stays a hole.
+        let start = if run.start - at < LARGE_GAP { at } else { run.start };
+        let end = if piece.end - run.end < LARGE_GAP { piece.end } else { run.end };
+        part(at..start, Source::Untouched);
+        part(start..end, Source::Touched);
+        at = end;
+    }
+    part(at..piece.end, Source::Untouched);
 }

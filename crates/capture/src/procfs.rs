@@ -7,7 +7,7 @@
 
 use crate::sys::Tid;
 use afterimage_dump::Permissions;
-use std::io;
+use std::io::{self, BufRead, BufReader};
 
 /// The fields of `/proc/TID/status` that are used here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,6 +25,16 @@ pub(crate) struct Status {
     pub(crate) blocked: u64,
     pub(crate) ignored: u64,
     pub(crate) caught: u64,
+    /// Who traces it; 0 for nobody.
+    pub(crate) tracer: Tid,
+    /// Whether system calls are filtered.
+    pub(crate) seccomp: bool,
+    /// Resident memory in bytes: all, shared, and of files.
+    pub(crate) resident: u64,
+    pub(crate) shared_resident: u64,
+    pub(crate) file_resident: u64,
+    /// Whether it runs with shadow stacks.
+    pub(crate) shadow_stack: bool,
 }
 
 impl Status {
@@ -64,6 +74,12 @@ impl Status {
                 b"SigBlk" => status.blocked = mask(),
                 b"SigIgn" => status.ignored = mask(),
                 b"SigCgt" => status.caught = mask(),
+                b"TracerPid" => status.tracer = decimal() as Tid,
+                b"Seccomp" => status.seccomp = decimal() != 0,
+                b"VmRSS" => status.resident = decimal().max(0) as u64 * 1024,
+                b"RssShmem" => status.shared_resident = decimal().max(0) as u64 * 1024,
+                b"RssFile" => status.file_resident = decimal().max(0) as u64 * 1024,
+                b"x86_Thread_features" => status.shadow_stack = value.contains("shstk"),
                 _ => {}
             }
         }
@@ -140,9 +156,35 @@ pub(crate) struct Vma {
     pub(crate) dont_dump: bool,
     /// Huge pages of hugetlbfs (`ht`).
     pub(crate) hugetlb: bool,
+    /// `MADV_DONTFORK` (`dc`).
+    pub(crate) dont_fork: bool,
+    /// `MADV_WIPEONFORK` (`wf`).
+    pub(crate) wipe_on_fork: bool,
+    /// A userfaultfd handles its faults (`um`, `uw`).
+    pub(crate) userfault: bool,
 }
 
 impl Vma {
+    /// Takes over from an earlier look, which told more, what the same addresses had then.
+    pub(crate) fn with_flags_of(mut self, earlier: &[Self]) -> Self {
+        let next = earlier.partition_point(|vma| vma.end <= self.start);
+        if let Some(vma) = earlier.get(next).filter(|vma| vma.start < self.end && vma.path == self.path) {
+            self.own_pages |= vma.own_pages;
+            self.io |= vma.io;
+            self.dont_dump |= vma.dont_dump;
+            self.hugetlb |= vma.hugetlb;
+            self.dont_fork |= vma.dont_fork;
+            self.wipe_on_fork |= vma.wipe_on_fork;
+            self.userfault |= vma.userfault;
+        }
+        self
+    }
+
+    /// Nothing but a process that runs can read it, by design (memfd_secret(2)).
+    pub(crate) fn secret(&self) -> bool {
+        self.path.starts_with(b"/secretmem")
+    }
+
     /// A name in brackets, given by the kernel.
     pub(crate) fn special(&self) -> bool {
         self.path.starts_with(b"[")
@@ -156,15 +198,22 @@ impl Vma {
 
 /// All mappings in ascending order, with their flags where the kernel tells (smaps), else without (maps).
 pub(crate) fn mappings(pid: Tid) -> io::Result<(Vec<Vma>, bool)> {
-    match std::fs::read(format!("/proc/{pid}/smaps")) {
-        Ok(text) if !text.is_empty() => Ok((parse_maps(&text), true)),
-        _ => Ok((parse_maps(&std::fs::read(format!("/proc/{pid}/maps"))?), false)),
+    // Read line by line: with 65 000 mappings it is 50 MB of text.
+    if let Ok(file) = std::fs::File::open(format!("/proc/{pid}/smaps"))
+        && let Ok(vmas) = parse_maps(BufReader::with_capacity(64 << 10, file))
+        && !vmas.is_empty()
+    {
+        return Ok((vmas, true));
     }
+    Ok((parse_maps(&*std::fs::read(format!("/proc/{pid}/maps"))?)?, false))
 }
 
-fn parse_maps(text: &[u8]) -> Vec<Vma> {
+/// Mappings out of the text of `maps` or `smaps`.
+pub(crate) fn parse_maps(text: impl BufRead) -> io::Result<Vec<Vma>> {
     let mut vmas: Vec<Vma> = Vec::new();
-    for line in text.split(|&byte| byte == b'\n') {
+    for line in text.split(b'\n') {
+        let line = line?;
+        let line = line.as_slice();
         if let Some(vma) = parse_header(line) {
             vmas.push(vma);
         } else if let Some(vma) = vmas.last_mut() {
@@ -174,6 +223,9 @@ fn parse_maps(text: &[u8]) -> Vec<Vma> {
                         b"io" => vma.io = true,
                         b"dd" => vma.dont_dump = true,
                         b"ht" => vma.hugetlb = true,
+                        b"dc" => vma.dont_fork = true,
+                        b"wf" => vma.wipe_on_fork = true,
+                        b"um" | b"uw" => vma.userfault = true,
                         _ => {}
                     }
                 }
@@ -182,7 +234,7 @@ fn parse_maps(text: &[u8]) -> Vec<Vma> {
             }
         }
     }
-    vmas
+    Ok(vmas)
 }
 
 /// `start-end perms offset dev inode   path`.
@@ -268,7 +320,7 @@ mod tests {
     #[test]
     fn maps() {
         let text = b"00400000-00401000 r-xp 00002000 fe:00 12    /a b\\012c (deleted)\nAnonymous:       0 kB\nVmFlags: rd ex mr dd\n7ffd00000000-7ffd00021000 rw-p 00000000 00:00 0 [stack]\nRss:  8 kB\nAnonymous:   8 kB\n";
-        let vmas = parse_maps(text);
+        let vmas = parse_maps(text.as_slice()).unwrap();
         assert_eq!(vmas.len(), 2);
         assert_eq!(vmas[0].path, b"/a b\nc (deleted)");
         assert!(vmas[0].file && vmas[0].dont_dump && !vmas[0].own_pages && vmas[0].permissions.execute);

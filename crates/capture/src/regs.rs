@@ -18,6 +18,8 @@ pub(crate) struct Machine {
     sp: usize,
     /// Index of the program counter.
     pc: usize,
+    /// Index of the thread pointer.
+    tp: Option<usize>,
     /// Indices of the system call's number and its arguments.
     call: [usize; 7],
     /// Owner and type of the further sets that are kept.
@@ -32,6 +34,7 @@ const MACHINES: [Machine; 2] = [
         len: 27 * 8,
         sp: 19,
         pc: 16,
+        tp: Some(21),
         call: [15, 14, 13, 12, 7, 9, 8],
         sets: &[("CORE", 2), ("LINUX", 0x202)],
     },
@@ -41,6 +44,7 @@ const MACHINES: [Machine; 2] = [
         len: 17 * 4,
         sp: 15,
         pc: 12,
+        tp: None,
         call: [11, 0, 1, 2, 3, 4, 5],
         // The i387's own set, SSE's (NT_PRXFPREG), all of it, and the thread's segments (NT_386_TLS).
         sets: &[("CORE", 2), ("LINUX", 0x46e6_2b7f), ("LINUX", 0x202), ("LINUX", 0x200)],
@@ -55,6 +59,7 @@ const MACHINES: [Machine; 2] = [
         len: 34 * 8,
         sp: 31,
         pc: 32,
+        tp: None,
         call: [8, 0, 1, 2, 3, 4, 5],
         // Then thread pointer, watched system call, SVE, pointer authentication masks, tagged addresses.
         sets: &[("CORE", 2), ("LINUX", 0x401), ("LINUX", 0x404), ("LINUX", 0x405), ("LINUX", 0x406), ("LINUX", 0x409)],
@@ -65,6 +70,7 @@ const MACHINES: [Machine; 2] = [
         len: 18 * 4,
         sp: 13,
         pc: 15,
+        tp: None,
         call: [7, 0, 1, 2, 3, 4, 5],
         // VFP registers.
         sets: &[("LINUX", 0x400)],
@@ -86,6 +92,16 @@ impl Machine {
         registers
             .chunks_exact(self.word())
             .map(|bytes| bytes.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte)))
+    }
+
+    /// The program counter.
+    pub(crate) fn pc(&self, registers: &[u8]) -> Option<u64> {
+        self.values(registers).nth(self.pc)
+    }
+
+    /// The thread pointer, where it is among the integer registers.
+    pub(crate) fn thread_pointer(&self, registers: &[u8]) -> Option<u64> {
+        self.values(registers).nth(self.tp?).filter(|at| *at != 0)
     }
 
     /// The stack pointer.

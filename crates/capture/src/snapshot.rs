@@ -8,25 +8,29 @@
 
 use crate::memory::{LiveMemory, Reader};
 use crate::output::{self, Settings, Unfinished};
+use crate::picture::{self, Picture, Thread, Told};
 use crate::plan::{self, Request};
-use crate::procfs::{self, Stat, Status, Vma};
+use crate::procfs::{self, Stat};
 use crate::regs::{self, Machine};
 use crate::run::{CaptureError, Captured, NotTaken};
+use crate::select::{Choice, select};
 use crate::sys::{self, RawSiginfo, Tid};
-use crate::{elf, facts, siginfo};
+use crate::{elf, facts};
 use afterimage_dump::DumpType;
-use afterimage_dump::write::elf_core::{self, Class, Core, Note};
-use afterimage_dump::write::notes::{self, FileMapping, Prpsinfo, Prstatus, Time};
-use std::ops::Range;
+use afterimage_dump::write::elf_core::{self, Core};
+use afterimage_dump::write::notes;
 use std::path::PathBuf;
 use std::time::Instant;
 
-/// Bytes of each stack in a small dump.
-const SMALL_STACK: u64 = 1 << 20;
-/// Bytes below the stack pointer that belong to the innermost function (x86-64's red zone is 128).
-const RED_ZONE: u64 = 256;
-/// Bytes kept around what a register points at, in a small dump.
-const POINTEE: u64 = 512;
+/// Bytes of soft errors that are kept.
+const MAX_SOFT_ERRORS: usize = 64 << 10;
+
+/// Bytes of memory in a small dump: enough for the stacks of all threads, and of one thread's surroundings.
+pub(crate) fn small_budget(threads: usize) -> u64 {
+    const ONCE: u64 = 64 << 10;
+    const EACH: u64 = 12 << 10;
+    ONCE + EACH * threads as u64
+}
 
 /// The death that a dump is made for.
 pub(crate) struct Crash<'a> {
@@ -49,15 +53,6 @@ pub(crate) struct ThreadRef {
     pub(crate) stopped: bool,
 }
 
-struct Thread {
-    tid: Tid,
-    name: String,
-    status: Status,
-    stat: Stat,
-    registers: Vec<u8>,
-    sets: Vec<Note>,
-}
-
 /// Writes a dump of the process into a temporary file.
 pub(crate) fn write(crash: &Crash<'_>, others: &[ThreadRef], settings: &Settings) -> Result<Unfinished, CaptureError> {
     let pid = crash.pid;
@@ -73,12 +68,18 @@ pub(crate) fn write(crash: &Crash<'_>, others: &[ThreadRef], settings: &Settings
         pid: gone,
         what: format!("its registers have an unknown size of {} bytes", registers.len()),
     })?;
-    let mut threads = vec![thread(pid, crash.tid, registers, machine, true)];
+    let thread = |tid, registers, stopped| Thread {
+        tid,
+        told: Told::read(pid, tid),
+        registers,
+        sets: if stopped { picture::sets_of(tid, machine) } else { Vec::new() },
+    };
+    let mut threads = vec![thread(crash.tid, registers, true)];
     for other in others {
         let tid = other.tid;
-        match other_registers(pid, other, machine) {
+        match picture::registers_of(pid, tid, other.stopped, machine) {
             Ok(registers) => {
-                threads.push(thread(pid, tid, registers, machine, other.stopped));
+                threads.push(thread(tid, registers, other.stopped));
                 if !other.stopped {
                     let text = "did not stop: it is known only from what /proc says of its system call";
                     soft_errors.push(format!("thread {tid} {text}"));
@@ -103,30 +104,48 @@ pub(crate) fn write(crash: &Crash<'_>, others: &[ThreadRef], settings: &Settings
     }
     let reader = Reader::new(living);
     let auxv = std::fs::read(format!("/proc/{living}/auxv")).unwrap_or_default();
-    let keep = if settings.dump_type == DumpType::Small {
-        small(&threads, machine, &vmas, &reader, &auxv)
-    } else {
-        Vec::new()
-    };
-    let plan = plan::plan(&Request {
+    let keep = (settings.dump_type == DumpType::Small).then(|| {
+        select(&Choice {
+            threads: &threads,
+            machine,
+            vmas: &vmas,
+            reader: &reader,
+            auxv: &auxv,
+            page: sys::page_size(),
+            budget: small_budget(threads.len()),
+            rest: None,
+        })
+    });
+    let mut plan = plan::plan(&Request {
         pid: living,
         dump_type: settings.dump_type,
         vmas: &vmas,
         filter: procfs::coredump_filter(living),
         reader: &reader,
         page: sys::page_size(),
-        keep: &keep,
+        keep: keep.as_deref(),
     });
-    soft_errors.extend(plan.soft_errors);
+    plan.name_gaps(living);
+    soft_errors.append(&mut plan.soft_errors);
 
     let mut core = Core::new(machine.class, machine.number, sys::page_size());
-    core.notes = all_notes(crash, &threads, machine, &vmas, auxv, &reader);
-    core.segments = plan.pieces.iter().map(plan::Piece::segment).collect();
+    let process = Stat::read(&format!("/proc/{pid}/stat")).unwrap_or_default();
     let thread_count = threads.len();
-    drop(threads);
+    core.notes = picture::all_notes(&Picture {
+        crash,
+        machine,
+        threads: &threads,
+        vmas: &vmas,
+        auxv: &auxv,
+        facts: &facts::collect(living, &process),
+        build_ids: &elf::build_ids(&reader, &vmas),
+    });
+    core.notes.push(notes::untouched(&plan.untouched()));
+    core.notes.push(notes::soft_errors(&soft_errors, MAX_SOFT_ERRORS));
+    core.segments = plan.pieces.iter().map(plan::Piece::segment).collect();
 
     let mut file = output::temporary(&settings.dir)?;
-    let mut memory = LiveMemory::new(&reader, &plan.pieces, soft_errors);
+    let mut memory = LiveMemory::new(&reader, living, &plan.pieces);
     let written = elf_core::write(&core, file.as_file_mut(), &mut memory)
         .map_err(|error| output::write_error(&settings.dir, gone, error))?;
     Ok(Unfinished {
@@ -140,138 +159,7 @@ pub(crate) fn write(crash: &Crash<'_>, others: &[ThreadRef], settings: &Settings
             stored: written.stored,
             threads: thread_count,
             took: crash.start.elapsed(),
-            soft_errors: memory.all_errors,
+            soft_errors: soft_errors.into_iter().chain(written.soft_errors).collect(),
         },
     })
-}
-
-fn other_registers(pid: Tid, other: &ThreadRef, machine: &Machine) -> std::io::Result<Vec<u8>> {
-    if other.stopped {
-        return regs::integer(other.tid);
-    }
-    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{}/syscall", other.tid))?;
-    machine.registers_of_waiter(&text).ok_or_else(|| std::io::Error::other("it is running"))
-}
-
-fn thread(pid: Tid, tid: Tid, registers: Vec<u8>, machine: &Machine, stopped: bool) -> Thread {
-    let mut sets = Vec::new();
-    if stopped {
-        for &(owner, kind) in machine.sets {
-            // A processor without the feature has no such set.
-            if let Ok(content) = sys::registers(tid, kind)
-                && !content.is_empty()
-            {
-                sets.push(Note { owner, kind, content });
-            }
-        }
-    }
-    // The leader's note carries the times of the whole process, as the kernel writes it.
-    let stat = if tid == pid { format!("/proc/{pid}/stat") } else { format!("/proc/{pid}/task/{tid}/stat") };
-    let status = Status::read(tid).unwrap_or_default();
-    Thread { tid, name: status.name.clone(), status, stat: Stat::read(&stat).unwrap_or_default(), registers, sets }
-}
-
-/// All notes in the kernel's order, then afterimage's own.
-fn all_notes(
-    crash: &Crash<'_>,
-    threads: &[Thread],
-    machine: &Machine,
-    vmas: &[Vma],
-    auxv: Vec<u8>,
-    reader: &Reader,
-) -> Vec<Note> {
-    let class = machine.class;
-    let mut out = Vec::new();
-    let process = Stat::read(&format!("/proc/{}/stat", crash.pid)).unwrap_or_default();
-    for (n, thread) in threads.iter().enumerate() {
-        out.push(prstatus(crash, thread).note(class));
-        if n == 0 {
-            out.push(prpsinfo(crash, thread, &process).note(class));
-            let info = match class {
-                Class::Bits64 => crash.info.to_vec(),
-                Class::Bits32 => siginfo::to_32_bit(crash.info),
-            };
-            // A process that was only looked at has no signal, and zeros would claim one.
-            if crash.signal != 0 {
-                out.push(Note { owner: "CORE", kind: notes::NT_SIGINFO, content: info });
-            }
-            out.push(Note { owner: "CORE", kind: notes::NT_AUXV, content: auxv.clone() });
-            out.push(notes::file_note(&file_mappings(vmas), sys::page_size(), class));
-        }
-        out.extend(thread.sets.iter().cloned());
-    }
-    let names: Vec<(u32, String)> = threads.iter().map(|thread| (thread.tid as u32, thread.name.clone())).collect();
-    out.push(notes::thread_names(&names));
-    out.push(notes::facts(&facts::collect(crash.tid, &process)));
-    out.push(notes::build_ids(&elf::build_ids(reader, vmas)));
-    out
-}
-
-fn prstatus(crash: &Crash<'_>, thread: &Thread) -> Prstatus {
-    Prstatus {
-        tid: thread.tid as u32,
-        ppid: thread.stat.ppid,
-        pgrp: thread.stat.pgrp,
-        sid: thread.stat.session,
-        signal: crash.signal,
-        pending: thread.status.pending,
-        blocked: thread.status.blocked,
-        times: thread.stat.times.map(time),
-        registers: thread.registers.clone(),
-        has_fp: thread.sets.iter().any(|set| set.kind == notes::NT_FPREGSET),
-    }
-}
-
-fn prpsinfo(crash: &Crash<'_>, thread: &Thread, process: &Stat) -> Prpsinfo {
-    Prpsinfo {
-        // It runs, but for us.
-        state: b'R',
-        nice: process.nice,
-        flags: process.flags,
-        uid: thread.status.uid,
-        gid: thread.status.gid,
-        pid: crash.pid as u32,
-        ppid: process.ppid,
-        pgrp: process.pgrp,
-        sid: process.session,
-        comm: crash.comm.as_bytes().to_vec(),
-        command_line: std::fs::read(format!("/proc/{}/cmdline", crash.tid)).unwrap_or_default(),
-    }
-}
-
-/// Clock ticks as seconds and microseconds.
-fn time(ticks: u64) -> Time {
-    let per_second = rustix::param::clock_ticks_per_second().max(1);
-    (ticks / per_second, ticks % per_second * 1_000_000 / per_second)
-}
-
-fn file_mappings(vmas: &[Vma]) -> Vec<FileMapping> {
-    let files = vmas.iter().filter(|vma| vma.file && !vma.special());
-    files
-        .map(|vma| FileMapping { start: vma.start, end: vma.end, offset: vma.offset, path: vma.path.clone() })
-        .collect()
-}
-
-/// What a small dump keeps: stacks, what registers point at, and the way to the modules' names.
-fn small(threads: &[Thread], machine: &Machine, vmas: &[Vma], reader: &Reader, auxv: &[u8]) -> Vec<Range<u64>> {
-    let mut keep = elf::link_map_ranges(reader, auxv, machine.class == Class::Bits64);
-    for thread in threads {
-        if let Some(sp) = machine.sp(&thread.registers) {
-            keep.extend(stack(sp, vmas));
-        }
-        for value in machine.values(&thread.registers) {
-            let start = value.saturating_sub(POINTEE / 4);
-            keep.push(start..start.saturating_add(POINTEE));
-        }
-    }
-    keep
-}
-
-/// The used part of the stack that `sp` points into. After an overflow it points into the guard below.
-fn stack(sp: u64, vmas: &[Vma]) -> Option<Range<u64>> {
-    let next = vmas.partition_point(|vma| vma.end <= sp);
-    let usable = |vma: &&Vma| vma.permissions.read && vma.start <= sp.saturating_add(SMALL_STACK);
-    let vma = vmas.iter().skip(next).take(2).find(usable)?;
-    let start = sp.saturating_sub(RED_ZONE).max(vma.start);
-    Some(start..vma.end.min(start.saturating_add(SMALL_STACK)))
 }

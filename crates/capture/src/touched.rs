@@ -8,6 +8,7 @@
 //! *Trap*: `PAGEMAP_SCAN` (Linux 6.7) may return no range and yet not have come to the end; only `walk_end` tells.
 
 use crate::sys;
+use crate::sys::pages::{Scan, scan};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::ops::Range;
@@ -15,6 +16,9 @@ use std::os::unix::fs::FileExt;
 
 /// Entries of the classic pagemap that are read at once: 512 KiB, for 256 MiB of address space.
 const ENTRIES: usize = 64 * 1024;
+
+/// Ranges that one scan tells of.
+const REGIONS: usize = 1024;
 
 /// A window of the address space, already looked at.
 pub(crate) struct Touched {
@@ -61,9 +65,9 @@ impl Touched {
     fn refill(&mut self, at: u64, end: u64) {
         self.ranges.clear();
         if self.scan {
-            match sys::scan_pages(&self.pagemap, at, end) {
+            match scan(&self.pagemap, &Scan::TOUCHED, at, end, REGIONS) {
                 Ok((walk_end, ranges)) if walk_end > at => {
-                    self.ranges = ranges.into();
+                    self.ranges = ranges.into_iter().map(|(range, _)| range).collect();
                     self.window = at..walk_end;
                     return;
                 }

@@ -2,7 +2,7 @@
 
 mod watch;
 
-pub use self::watch::{Compress, DumpFlags, Format, Triggers, Watch};
+pub use self::watch::{Triggers, Watch};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
@@ -15,6 +15,7 @@ use std::path::PathBuf;
 Examples:
   afterimage demo                           see a crash explained, step by step
   afterimage run -- ./server --port 80      run a program; if it dies of a signal, say why
+  afterimage capture 1234                   take a dump of a running process, without stopping it
   afterimage watch 1234 --memory-above 2G   take a dump when something happens
   afterimage explain core.1234              what happened, where, and why
   afterimage show core.1234 frames --json   one table, one JSON object a line
@@ -72,6 +73,16 @@ pub enum Color {
     Never,
 }
 
+impl From<Type> for afterimage_dump::DumpType {
+    fn from(wanted: Type) -> Self {
+        match wanted {
+            Type::Complete => Self::Complete,
+            Type::Active => Self::Active,
+            Type::Small => Self::Small,
+        }
+    }
+}
+
 impl Color {
     /// Makes this the program's choice.
     pub fn apply(self) {
@@ -91,6 +102,8 @@ pub enum Verb {
     Demo(Demo),
     /// Run a program; if it, a thread or a child of it dies of a signal, write a dump and say why.
     Run(Run),
+    /// Take a dump of a running process, which goes on running.
+    Capture(Capture),
     /// Watch a running program, and take a dump of it when something happens.
     Watch(Box<Watch>),
     /// Say what file this is: format, type, system, time, completeness.
@@ -114,6 +127,8 @@ Examples:
     Show(Show),
     /// List all tables with their columns and keys.
     Tables(Tables),
+    /// Write a dump in another form: an ELF core or a minidump, packed or not.
+    Convert(Convert),
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
@@ -158,6 +173,112 @@ pub struct Run {
     pub command: Vec<OsString>,
 }
 
+/// `capture`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+The dump shows one instant; the process hardly notices. Three ways, by what it has to bear:
+  precopy   memory is copied while it runs; it stands for some milliseconds at the end
+  snapshot  the kernel copies it as fork does; it stands for some 20 ms a gigabyte
+  stop      it stands until all is read
+Without --how the one with the shortest pause is chosen; the summary says which, and why not another.
+
+Examples:
+  afterimage capture 1234                          into ./NAME.1234.core
+  afterimage capture 1234 -o /var/dumps --compress zstd
+  afterimage capture --name nginx --type small     registers, stacks and what they point at
+  afterimage capture 1234 --max-size 50M           the most useful 50 MiB, with a full backtrace
+  afterimage capture --tree 1234 -o dumps/         a process and its children, at one instant
+  afterimage capture 1234 -o - | ssh host 'cat >core'")]
+#[command(group = clap::ArgGroup::new("target").required(true).args(["pid", "name", "tree", "cgroup"]))]
+pub struct Capture {
+    /// The process, by its id or that of any of its threads.
+    #[arg(value_name = "PID")]
+    pub pid: Option<i32>,
+    /// The process with this name.
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// This process and all that descend from it, at one instant.
+    #[arg(long, value_name = "PID")]
+    pub tree: Option<i32>,
+    /// All processes of this control group, at one instant: a path below /sys/fs/cgroup, or a full one.
+    #[arg(long, value_name = "PATH")]
+    pub cgroup: Option<PathBuf>,
+    /// How the dump is taken.
+    #[command(flatten)]
+    pub taking: Taking,
+    /// The file, or a folder for the file, or - for standard output.
+    #[arg(short, long, value_name = "FILE", default_value = ".")]
+    pub output: PathBuf,
+    /// Replace an existing file.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// How a dump is taken.
+#[derive(Args, Debug, Clone)]
+pub struct Taking {
+    /// How much of the process the dump shall hold.
+    #[arg(long = "type", value_name = "TYPE", default_value = "active")]
+    pub dump_type: CaptureType,
+    /// The container.
+    #[arg(long, value_name = "FORMAT", default_value = "elf")]
+    pub format: Format,
+    /// Take this way, and no other.
+    #[arg(long, value_name = "WAY")]
+    pub how: Option<How>,
+    /// The longest stop that the process can bear, as 20ms.
+    #[arg(long, value_name = "TIME", value_parser = crate::values::duration)]
+    pub max_pause: Option<std::time::Duration>,
+    /// The longest dump, before packing, as 50M: the most useful memory first.
+    #[arg(long, value_name = "SIZE", value_parser = crate::values::size)]
+    pub max_size: Option<u64>,
+    /// Pack the dump.
+    #[arg(long, value_name = "METHOD", default_value = "none")]
+    pub compress: Compress,
+}
+
+/// How much of a running process a dump holds.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CaptureType {
+    /// All mapped memory, files too.
+    Complete,
+    /// What cannot be had from files; honours coredump_filter and MADV_DONTDUMP.
+    Active,
+    /// Registers, stacks and what they point at.
+    Small,
+    /// Active, or less if the disk has no room for it.
+    Automatic,
+}
+
+/// A container to write.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// An ELF core, for gdb, lldb, eu-stack.
+    Elf,
+    /// A minidump, for minidump-stackwalk, WinDbg, lldb.
+    Minidump,
+}
+
+/// A way to take a dump.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// Copy while it runs.
+    Precopy,
+    /// Copy as fork does.
+    Snapshot,
+    /// Read while it stands.
+    Stop,
+}
+
+/// What a dump is packed with.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compress {
+    /// Zstandard, in frames that can be read one by one.
+    Zstd,
+    /// Nothing.
+    None,
+}
+
 /// How much of a process a dump holds.
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Type {
@@ -186,6 +307,38 @@ pub struct Show {
     /// Keys that narrow the table, as `tid=1234`.
     #[arg(value_name = "KEY=VALUE")]
     pub keys: Vec<String>,
+}
+
+/// `convert`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+What the new form has no place for is said, a line each. Memory that is not in the dump is not made up: holes stay holes.
+A dump that keeps its format and type is copied byte by byte, and only packed or unpacked.
+
+Examples:
+  afterimage convert core -o crash.dmp --format minidump
+  afterimage convert crash.dmp -o core --format elf        gdb and eu-stack read it
+  afterimage convert core -o small.dmp --format minidump --type small
+  afterimage convert core.lz4 -o core.zst --compress zstd
+  afterimage convert core -o - --format minidump | ssh host 'cat > crash.dmp'")]
+pub struct Convert {
+    /// The dump, packed or not.
+    pub dump: PathBuf,
+    /// The new file; `-` is standard output, which must not be a terminal.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// The container (the dump's own if not given).
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Option<Format>,
+    /// How much of the process it shall hold (as much as there is if not given).
+    #[arg(long = "type", value_name = "TYPE")]
+    pub dump_type: Option<Type>,
+    /// How to pack it.
+    #[arg(long, value_name = "HOW", default_value = "none")]
+    pub compress: Compress,
+    /// Replace a file that is there.
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// `tables`.

@@ -150,6 +150,31 @@ impl Arch {
     }
 }
 
+impl Arch {
+    /// The number in an ELF file's `e_machine`; 0 if it is not known.
+    #[must_use]
+    pub fn elf_machine(self) -> u16 {
+        match self {
+            Self::X86 => 3,
+            Self::X86_64 => 62,
+            Self::Arm => 40,
+            Self::Aarch64 => 183,
+            Self::Riscv64 => 243,
+            Self::S390x => 22,
+            Self::Ppc64 => 21,
+            Self::Ppc => 20,
+            Self::Mips | Self::Mips64 => 8,
+            Self::Sparc => 2,
+            Self::Sparc64 => 43,
+            Self::Alpha => 0x9026,
+            Self::Hppa => 15,
+            Self::LoongArch64 => 258,
+            Self::M68k => 4,
+            Self::Other(machine) => machine,
+        }
+    }
+}
+
 impl std::fmt::Display for Arch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -203,6 +228,7 @@ mod tests {
             Arch::M68k,
         ] {
             let info = arch.info();
+            assert_eq!(Arch::from_elf(arch.elf_machine(), info.pointer_size == 8), arch);
             assert!(info.registers.len() <= crate::registers::SLOTS, "{arch}: too many registers");
             for slot in [Some(info.pc), Some(info.sp), info.fp, info.lr].into_iter().flatten() {
                 assert!(slot < info.registers.len(), "{arch}: slot {slot} has no register");

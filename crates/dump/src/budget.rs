@@ -50,7 +50,8 @@ pub struct Budget {
     pub max_items: usize,
     /// Frames of one stack.
     pub max_frames: usize,
-    /// Bytes that a compressed file may grow to.
+    /// Bytes that a compressed file may grow to when it is unpacked. One that is read in place, by its seek table, does
+    /// not grow.
     pub max_expanded: u64,
     /// Wall-clock time for opening, `None` for no limit.
     pub max_time: Option<Duration>,

@@ -46,8 +46,20 @@ pub fn open_source(path: &Path, source: SharedSource, budget: &Budget) -> Result
     if source.is_empty() {
         return Err(Error::Empty { path: path.to_owned() });
     }
-    if let Some(unpacked) = compressed::unpack(path, &source, budget)? {
-        let mut dump = open_plain(path, unpacked.source, budget)?;
+    if let Some(mut unpacked) = compressed::unpack(path, &source, budget)? {
+        let mut opened = open_plain(path, unpacked.source, budget);
+        if let Err(Error::Io { source: why, .. }) = &opened
+            && unpacked.in_place
+            && let Some(whole) = compressed::unpack_whole(path, &source, budget)?
+        {
+            // A frame that cannot be done without is damaged, or the table is wrong about it. From the front, more may
+            // come to light.
+            let remark = compressed::table_not_used(why);
+            unpacked.issues = whole.issues;
+            unpacked.issues.insert(0, remark);
+            opened = open_plain(path, whole.source, budget);
+        }
+        let mut dump = opened?;
         dump.compression = Some(unpacked.compression);
         dump.issues.splice(0..0, unpacked.issues);
         return Ok(dump);

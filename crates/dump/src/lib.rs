@@ -24,6 +24,7 @@ pub mod arch;
 mod budget;
 pub mod bytes;
 pub mod compressed;
+pub mod convert;
 pub mod elf_core;
 mod error;
 mod formats;

@@ -78,6 +78,15 @@ pub enum Os {
 }
 
 impl Os {
+    /// All that have a name.
+    const NAMED: [Self; 8] =
+        [Self::Linux, Self::Android, Self::Windows, Self::MacOs, Self::Ios, Self::FreeBsd, Self::NetBsd, Self::OpenBsd];
+
+    /// The system with this name in lower case.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        Self::NAMED.into_iter().find(|os| os.name() == name)
+    }
+
     /// The name in lower case.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -77,6 +77,11 @@ impl<A: Address> SegmentMemory<A> {
         self.elsewhere
     }
 
+    /// The container that the segments lie in.
+    pub(crate) fn source(&self) -> &SharedSource {
+        &self.source
+    }
+
     /// How many segments had to be cut because another one covers the same addresses.
     #[must_use]
     pub fn overlaps(&self) -> usize {

@@ -156,6 +156,32 @@ impl Source for Vec<u8> {
     }
 }
 
+/// A part of another source.
+pub(crate) struct Window {
+    source: SharedSource,
+    at: u64,
+    len: u64,
+}
+
+impl Window {
+    /// `len` bytes from `at` on, as far as the source reaches.
+    pub(crate) fn new(source: SharedSource, at: u64, len: u64) -> Self {
+        let len = len.min(source.len().saturating_sub(at));
+        Self { source, at, len }
+    }
+}
+
+impl Source for Window {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn read_at(&self, at: u64, buf: &mut [u8]) -> io::Result<usize> {
+        let want = (buf.len() as u64).min(self.len.saturating_sub(at)) as usize;
+        buf.get_mut(..want).map_or(Ok(0), |buf| self.source.read_at(self.at.saturating_add(at), buf))
+    }
+}
+
 /// Reads the whole range into memory, or as much of it as the file has; the caller has checked `len` against a budget.
 ///
 /// # Errors

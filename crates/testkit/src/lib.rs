@@ -1,4 +1,5 @@
-//! What afterimage is tested with: programs that crash in every way, and builders of synthetic dumps.
+//! What afterimage is tested with: programs that crash in every way, programs that live and watch themselves, and
+//! builders of synthetic dumps.
 //!
 //! It is unpublished, and shares no layout code with the readers that it tests: what a reader and its test both take
 //! from one place proves nothing. For example `crashers::find("null_write")` is a program, its options and what must
@@ -10,3 +11,4 @@ pub mod build_core;
 pub mod build_minidump;
 pub mod crashers;
 pub mod hostile;
+pub mod live;

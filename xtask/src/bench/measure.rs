@@ -144,6 +144,11 @@ impl Spread {
     }
 }
 
+/// The middle of some values; not a number if there is none.
+pub(super) fn median(values: Vec<f64>) -> f64 {
+    if values.is_empty() { f64::NAN } else { Spread::of(values).median }
+}
+
 /// Runs all in turn, A B C A B C, so that a change of the machine's mood meets all alike; the first round is not counted.
 pub(super) fn rounds(contestants: &mut [Contestant], rounds: usize, folder: &Path) -> anyhow::Result<Vec<Series>> {
     let mut all = vec![Series::default(); contestants.len()];

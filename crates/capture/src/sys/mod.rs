@@ -11,8 +11,10 @@
 
 mod child_signal;
 mod clock;
+pub(crate) mod pages;
 mod signals;
 mod spawn;
+pub(crate) mod tracee;
 mod wait;
 
 pub(crate) use child_signal::ChildSignal;
@@ -22,8 +24,6 @@ pub(crate) use spawn::{Held, fork_waker, spawn_held};
 pub(crate) use wait::{Event, peek_event, take_event, take_stop};
 
 use std::io;
-use std::ops::Range;
-use std::os::fd::AsRawFd;
 
 /// Thread or process id as the kernel has it.
 pub(crate) type Tid = i32;
@@ -66,11 +66,6 @@ pub(crate) fn cont(tid: Tid, signal: i32) -> io::Result<()> {
 /// Leaves a tracee in its job-control stop, but listens for its end.
 pub(crate) fn listen(tid: Tid) -> io::Result<()> {
     ptrace_plain(libc::PTRACE_LISTEN as _, tid, 0, 0)
-}
-
-/// Lets a stopped tracee go on unwatched.
-pub(crate) fn detach(tid: Tid) -> io::Result<()> {
-    ptrace_plain(libc::PTRACE_DETACH as _, tid, 0, 0)
 }
 
 /// Asks a running tracee to stop.
@@ -131,38 +126,6 @@ pub(crate) fn read_memory(pid: Tid, at: u64, buf: &mut [u8]) -> io::Result<usize
 /// Bytes of a memory page.
 pub(crate) fn page_size() -> u64 {
     rustix::param::page_size() as u64
-}
-
-/// The touched pages among `start..end`, by `PAGEMAP_SCAN` (Linux 6.7): how far it came, and the ranges found.
-pub(crate) fn scan_pages(pagemap: &std::fs::File, start: u64, end: u64) -> io::Result<(u64, Vec<Range<u64>>)> {
-    const REGIONS: usize = 1024;
-    const SCAN: u32 = 0xc060_6610; // _IOWR('f', 16, struct pm_scan_arg)
-    const PRESENT: u64 = 8;
-    const SWAPPED: u64 = 16;
-    const ZERO_PAGE: u64 = 32;
-    // struct page_region: start, end, categories.
-    let mut regions = vec![[0u64; 3]; REGIONS];
-    // struct pm_scan_arg: size, flags, start, end, walk_end, vec, vec_len, max_pages, then four masks.
-    let mut arg = [
-        96,
-        0,
-        start,
-        end,
-        0,
-        regions.as_mut_ptr() as u64,
-        REGIONS as u64,
-        0,
-        ZERO_PAGE,
-        ZERO_PAGE,
-        PRESENT | SWAPPED,
-        PRESENT | SWAPPED,
-    ];
-    // SAFETY: the kernel reads and writes the 96 bytes of `arg` and at most `vec_len` regions of 24 bytes at `vec`.
-    let found = unsafe { libc::ioctl(pagemap.as_raw_fd(), SCAN as _, arg.as_mut_ptr()) };
-    let found = usize::try_from(check(found.into())?).unwrap_or(0);
-    let ranges = regions.iter().take(found).map(|[start, end, _]| *start..*end).collect();
-    let [_, _, _, _, walk_end, ..] = arg;
-    Ok((walk_end, ranges))
 }
 
 /// Reserves memory that is never given back.

@@ -146,7 +146,7 @@ impl Attached {
             libc::PTRACE_EVENT_EXIT => self.exiting(tid, look),
             EVENT_STOP if tid != self.pid && sys::is_leader(tid) => {
                 // A process made by a bare clone(), which the kernel counts as a thread for tracing.
-                let _ = sys::detach(tid);
+                let _ = sys::tracee::detach(tid, 0);
             }
             EVENT_STOP if siginfo::default_action(signal) == DefaultAction::Stop => {
                 let _ = sys::listen(tid);

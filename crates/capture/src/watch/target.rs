@@ -10,10 +10,9 @@ use crate::run::RunError;
 use crate::sys::{self, Held, Tid};
 use crate::tracer::{self, open_pidfd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -104,11 +103,10 @@ pub(super) fn not_traced(pid: Tid, error: &io::Error) -> WatchError {
     if error.raw_os_error() == Some(libc::ESRCH) || error.kind() == io::ErrorKind::NotFound {
         return WatchError::NoProcess { what: format!("process {pid}") };
     }
-    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let tracer = text.lines().find_map(|line| line.strip_prefix("TracerPid:")).map(str::trim).filter(|pid| *pid != "0");
+    let tracer = Status::read(pid).map(|status| status.tracer).unwrap_or_default();
     let what = match tracer {
-        Some(tracer) => format!("it cannot be traced: process {tracer} traces it already"),
-        None => format!("it cannot be traced: {error}; be its user or root, and see kernel.yama.ptrace_scope"),
+        tracer if tracer != 0 => format!("it cannot be traced: process {tracer} traces it already"),
+        _ => format!("it cannot be traced: {error}; be its user or root, and see kernel.yama.ptrace_scope"),
     };
     WatchError::NotPermitted { pid: pid as u32, what }
 }
@@ -144,25 +142,8 @@ pub(super) fn find(
 
 /// Living processes of this name, but not our own.
 fn named(name: &str) -> Vec<Tid> {
-    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
-    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<Tid>().ok());
-    let mut pids: Vec<Tid> = pids.filter(|pid| *pid != sys::own_pid() && is_named(*pid, name)).collect();
-    pids.sort_unstable();
-    pids
-}
-
-fn is_named(pid: Tid, name: &str) -> bool {
-    let Ok(status) = Status::read(pid) else { return false };
-    // A child between fork and exec still looks like its parent, so the state alone cannot tell; the name can.
-    if matches!(status.state, b'Z' | b'X') || status.tgid != pid {
-        return false;
-    }
-    // The kernel's name is cut to 15 bytes.
-    let program = || {
-        let link = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
-        Some(link.file_name()?.as_bytes().strip_suffix(b" (deleted)").unwrap_or(link.file_name()?.as_bytes()).to_vec())
-    };
-    status.name == name || program().is_some_and(|program| program == OsStr::new(name).as_bytes())
+    let lives = |pid: &Tid| Status::read(*pid).is_ok_and(|status| !matches!(status.state, b'Z' | b'X'));
+    crate::processes_named(name).into_iter().filter(lives).collect()
 }
 
 /// A child of ours that waits before its exec.

@@ -1,9 +1,9 @@
 //! `watch`: its flags and their help.
 
-use super::Type;
+use super::Taking;
 use crate::values::{duration, percent, size};
 use afterimage_capture::watch::{HttpUrl, SignalSet};
-use clap::{ArgGroup, Args, ValueEnum};
+use clap::{ArgGroup, Args};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -40,6 +40,7 @@ pub struct Watch {
     /// With --name: wait until there is such a process.
     #[arg(long)]
     pub wait: bool,
+    /// What to watch for.
     #[command(flatten)]
     pub triggers: Triggers,
     /// End after so many dumps.
@@ -60,8 +61,9 @@ pub struct Watch {
     /// Folder for the dumps.
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     pub output: PathBuf,
+    /// How a dump is taken; of a traced program only --type counts.
     #[command(flatten)]
-    pub dump: DumpFlags,
+    pub taking: Taking,
     /// Start this program and watch it. Everything after --launch belongs to it, so it comes last.
     #[arg(long, num_args = 1.., allow_hyphen_values = true, value_name = "CMD")]
     pub launch: Option<Vec<OsString>>,
@@ -137,62 +139,4 @@ pub struct Triggers {
     /// Again and again after this time.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub every: Option<Duration>,
-}
-
-/// How the dump is to be, handed on to `capture`.
-#[derive(Args, Debug, Clone)]
-#[command(next_help_heading = "The dump")]
-pub struct DumpFlags {
-    /// How much of the process the dump shall hold.
-    #[arg(long = "type", value_name = "TYPE", default_value = "active")]
-    pub dump_type: Type,
-    /// Format of the file; a traced program gives ELF only.
-    #[arg(long)]
-    pub format: Option<Format>,
-    /// How to take it; not for a traced program.
-    #[arg(long)]
-    pub how: Option<How>,
-    /// The longest time that the program may be held; not for a traced program.
-    #[arg(long, value_name = "TIME", value_parser = checked(duration))]
-    pub max_pause: Option<String>,
-    /// The largest file; not for a traced program.
-    #[arg(long, value_name = "SIZE", value_parser = checked(size))]
-    pub max_size: Option<String>,
-    /// How to pack it; not for a traced program.
-    #[arg(long)]
-    pub compress: Option<Compress>,
-}
-
-/// A parser that only checks: the value goes on as it was written.
-fn checked<T>(parse: fn(&str) -> Result<T, String>) -> impl Fn(&str) -> Result<String, String> + Clone {
-    move |text: &str| parse(text).map(|_| text.to_owned())
-}
-
-/// Formats of a process's dump.
-#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// An ELF core.
-    Elf,
-    /// A minidump.
-    Minidump,
-}
-
-/// Ways to take a dump of what runs.
-#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
-pub enum How {
-    /// Most of it while the program runs.
-    Precopy,
-    /// From a fork of it.
-    Snapshot,
-    /// While it stands.
-    Stop,
-}
-
-/// Packing.
-#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Compress {
-    /// Not at all.
-    None,
-    /// With zstd.
-    Zstd,
 }

@@ -1,5 +1,7 @@
 //! One file a verb.
 
+pub mod capture;
+pub mod convert;
 pub mod demo;
 pub mod explain;
 pub mod generated;

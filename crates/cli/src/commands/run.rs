@@ -2,13 +2,13 @@
 //!
 //! *Trap*: standard output belongs to the program. All that we say goes to standard error, and only after a death.
 
-use crate::args::{Common, Run, Type};
+use crate::args::{Common, Run};
 use crate::failure::{Failure, OUTPUT};
 use crate::output::clean;
 use crate::output::style::{DIM, HEADING, paint, prefix};
 use crate::report::text::write;
 use crate::{open, report};
-use afterimage_capture::{CaptureError, Captured, Death, DumpType, NotTaken, RunOptions};
+use afterimage_capture::{CaptureError, Captured, Death, NotTaken, RunOptions};
 use std::io::Write;
 use std::path::Path;
 
@@ -16,22 +16,13 @@ pub fn run(arguments: &Run, common: &Common) -> Result<u8, Failure> {
     let options = RunOptions {
         command: arguments.command.clone(),
         output_dir: arguments.output.clone(),
-        dump_type: dump_type(arguments.dump_type),
+        dump_type: arguments.dump_type.into(),
     };
     writable("run", &arguments.output)?;
     let ended = afterimage_capture::run(&options, &mut |death| tell(death, common));
     match ended {
         Ok(ended) => Ok(ended.status() as u8),
         Err(error) => Err(Failure::new(error.status() as u8, format!("run: {error}"))),
-    }
-}
-
-/// The library's word for it.
-pub(super) fn dump_type(asked: Type) -> DumpType {
-    match asked {
-        Type::Complete => DumpType::Complete,
-        Type::Active => DumpType::Active,
-        Type::Small => DumpType::Small,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Shapes of output: aligned text, JSON lines, CSV. They compute nothing; they show cells.
 
 mod csv;
+pub mod file;
 mod json;
 pub mod progress;
 mod stream;

@@ -59,3 +59,32 @@ pub fn waiting(what: &'static str, quiet: bool) -> Option<ProgressBar> {
     spinner.enable_steady_tick(Duration::from_millis(250));
     Some(spinner)
 }
+
+/// A bar for work in phases, told by several threads.
+pub struct Phases {
+    quiet: bool,
+    now: std::sync::Mutex<Option<(Progress, u64)>>,
+}
+
+impl Phases {
+    pub fn new(quiet: bool) -> Self {
+        Self { quiet, now: std::sync::Mutex::new(None) }
+    }
+}
+
+impl afterimage_capture::Progress for Phases {
+    fn phase(&self, what: &'static str, total: u64) {
+        if let Ok(mut now) = self.now.lock() {
+            *now = Some((Progress::new(what, self.quiet), total));
+        }
+    }
+
+    fn done(&self, bytes: u64) {
+        // Another thread is telling already: nothing is lost.
+        if let Ok(now) = self.now.try_lock()
+            && let Some((progress, total)) = &*now
+        {
+            progress.bytes(bytes, *total);
+        }
+    }
+}

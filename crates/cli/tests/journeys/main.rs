@@ -3,6 +3,7 @@
 // A test's helper may fail hard, as the test itself may.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod convert;
 mod crashers;
 mod hostile;
 mod output;

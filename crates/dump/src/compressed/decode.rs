@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Largest window of a zstd frame that is accepted, as a power of two: 128 MiB, what the `zstd` program takes by default.
-const ZSTD_WINDOW_LOG: u32 = 27;
+pub(super) const ZSTD_WINDOW_LOG: u32 = 27;
 /// Most memory that an xz decoder may take: presets up to `-9` need 65 MiB.
 const XZ_MEMORY: u64 = 192 << 20;
 

@@ -1,7 +1,8 @@
 //! Packed containers, opened as they are: zstd, lz4, xz, gzip, bzip2, known by content.
 //!
 //! *What it is*: [`unpack`] decodes the stream once, from the front, into a place that can be read at random: memory when
-//! it is small, else an unlinked temporary file with holes where the dump has zeros.
+//! it is small, else an unlinked temporary file with holes where the dump has zeros. A zstd file with a seek table at its
+//! end, as [`crate::write::seekable`] makes them, is not unpacked: single frames of it are, when they are read.
 //!
 //! *What it is not*: it looks into one layer of packing only, and into no archive (`.zip`, `.tar`).
 //!
@@ -17,7 +18,10 @@
 
 mod decode;
 mod limits;
+mod seek_table;
+mod seekable;
 mod spool;
+mod zero_frame;
 
 use crate::Error;
 use crate::budget::Budget;
@@ -25,9 +29,11 @@ use crate::model::Issue;
 use crate::source::{SharedSource, Source, read_vec};
 use decode::{Counter, Decoder};
 use limits::{Limits, Verdict};
+use seekable::Seekable;
 use spool::Spool;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 /// What a container is packed with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -84,6 +90,8 @@ pub struct Unpacked {
     pub compression: Compression,
     /// The unpacked bytes.
     pub source: SharedSource,
+    /// Whether nothing is unpacked yet: each read unpacks the frames that it needs, and may find them damaged.
+    pub in_place: bool,
     /// A cut-off or damaged tail, a limit that was reached.
     pub issues: Vec<Issue>,
 }
@@ -91,13 +99,48 @@ pub struct Unpacked {
 /// Bytes decoded at once. What a damaged stream loses besides the damage is at most this much.
 const STEP: usize = 64 << 10;
 
-/// Unpacks a source if its content is packed; `None` if it is not.
+/// Unpacks a source if its content is packed; `None` if it is not. With a sound seek table, it is read in place instead.
 ///
 /// # Errors
 /// When reading fails before a single byte could be unpacked.
 pub fn unpack(path: &Path, source: &SharedSource, budget: &Budget) -> Result<Option<Unpacked>, Error> {
+    let Some(compression) = detect(path, source)? else {
+        return Ok(None);
+    };
+    let why = match compression {
+        Compression::Zstd => match Seekable::open(source, budget) {
+            Ok(Some(seekable)) => {
+                let source: SharedSource = Arc::new(seekable);
+                return Ok(Some(Unpacked { compression, source, in_place: true, issues: Vec::new() }));
+            }
+            Ok(None) => None,
+            Err(why) => Some(why),
+        },
+        _ => None,
+    };
+    let mut unpacked = unpack_whole(path, source, budget)?;
+    if let (Some(unpacked), Some(why)) = (&mut unpacked, why) {
+        unpacked.issues.insert(0, table_not_used(&why));
+    }
+    Ok(unpacked)
+}
+
+/// What to say when a file with a table is unpacked as a whole, which may take long.
+pub(crate) fn table_not_used(why: &dyn std::fmt::Display) -> Issue {
+    Issue::remark(format!("the seek table is not used, and all is unpacked: {why}"))
+}
+
+fn detect(path: &Path, source: &SharedSource) -> Result<Option<Compression>, Error> {
     let head = read_vec(&**source, 0, 16).map_err(|source| Error::Io { path: path.to_owned(), source })?;
-    let Some(compression) = Compression::detect(&head) else {
+    Ok(Compression::detect(&head))
+}
+
+/// Unpacks a source from its front, without a look at a seek table; `None` if its content is not packed.
+///
+/// # Errors
+/// As [`unpack`].
+pub fn unpack_whole(path: &Path, source: &SharedSource, budget: &Budget) -> Result<Option<Unpacked>, Error> {
+    let Some(compression) = detect(path, source)? else {
         return Ok(None);
     };
     let broken = |e: &io::Error| Error::Broken {
@@ -160,5 +203,5 @@ pub fn unpack(path: &Path, source: &SharedSource, budget: &Budget) -> Result<Opt
         hook.call(source.len(), source.len());
     }
     let source = spool.finish().map_err(|source| Error::Io { path: path.to_owned(), source })?;
-    Ok(Some(Unpacked { compression, source, issues }))
+    Ok(Some(Unpacked { compression, source, in_place: false, issues }))
 }

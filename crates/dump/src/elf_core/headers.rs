@@ -32,6 +32,10 @@ pub(super) struct Header {
     /// `EI_OSABI`.
     pub(super) os_abi: u8,
     pub(super) arch: Arch,
+    /// `e_machine`.
+    pub(super) machine: u16,
+    /// `e_flags`.
+    pub(super) flags: u32,
     phoff: u64,
     shoff: u64,
     phentsize: u64,
@@ -109,6 +113,8 @@ impl Header {
             endian,
             os_abi: head.get(7).copied().unwrap_or(0),
             arch: Arch::from_elf(machine, wide_registers),
+            machine,
+            flags,
             phoff,
             shoff,
             phentsize: u64::from(phentsize),

@@ -12,13 +12,14 @@ mod freebsd;
 mod headers;
 mod hubris;
 mod judge;
-mod layout;
+pub(crate) mod layout;
 mod linux;
 mod netbsd;
 mod note_names;
 mod notes;
 mod openbsd;
 mod own;
+pub(crate) mod parts;
 mod reading;
 mod siginfo;
 mod signals;
@@ -44,11 +45,26 @@ fn probe(head: &[u8]) -> bool {
 }
 
 fn open(path: &Path, source: SharedSource, budget: &Budget) -> Result<Dump, Error> {
+    open_core(path, source, budget, false)
+}
+
+/// Opens a core of which only what stands before its memory is in the source; memory is the caller's business.
+pub(crate) fn open_head(source: SharedSource, budget: &Budget) -> Result<Dump, Error> {
+    open_core(Path::new("the head of a core"), source, budget, true)
+}
+
+/// Adds what only memory tells: command line, environment, executable, the kernel's release.
+pub(crate) fn read_start_block(dump: &mut Dump, budget: &Budget) {
+    start_block::read(dump, budget);
+}
+
+fn open_core(path: &Path, source: SharedSource, budget: &Budget, head_only: bool) -> Result<Dump, Error> {
     let broken = |what| Error::Broken { path: path.to_owned(), format: READER.name, what };
     let head =
         crate::source::read_vec(&*source, 0, 64).map_err(|source| Error::Io { path: path.to_owned(), source })?;
     let header = Header::parse(&head).map_err(broken)?;
     let mut reading = Reading::new(&header, budget);
+    reading.head_only = head_only;
     let segments = header.segments(&*source, budget, &mut reading.issues).map_err(broken)?;
     read_notes(&mut reading, &source, &segments);
     Ok(assemble(reading, source, &segments))
@@ -75,7 +91,9 @@ fn read_notes(reading: &mut Reading<'_>, source: &SharedSource, segments: &[Segm
             take_note(reading, &note);
         }
         let cut = segment.file_end() > source.len();
-        if cut && segment.offset >= source.len() {
+        if reading.head_only {
+            // The note at the very end is not here.
+        } else if cut && segment.offset >= source.len() {
             reading.issues.push(Issue::loss(format!(
                 "the notes (threads, registers, signal) are lost: they stood at offset {}, behind the end of the file",
                 segment.offset
@@ -120,11 +138,14 @@ fn assemble(mut reading: Reading<'_>, source: SharedSource, segments: &[Segment]
         (Os::Unknown, 9) => Os::FreeBsd,
         (os, _) => os,
     };
+    reading.os = reading.own_os.unwrap_or(reading.os);
     let mut issues = std::mem::take(&mut reading.issues);
     space::sort_mappings(&mut reading.mappings, &mut issues);
-    let space = space::build(&source, reading.os, segments, &reading.mappings, &mut issues);
+    reading.untouched.sort_unstable();
+    let parts = space::Parts { segments, mappings: &reading.mappings, untouched: &reading.untouched };
+    let space = space::build(&source, reading.os, &parts, &mut issues);
     let promised = space::promised_length(segments);
-    if promised > source.len() {
+    if promised > source.len() && !reading.head_only {
         issues.insert(
             0,
             Issue::loss(format!(

@@ -139,7 +139,8 @@ const OPENBSD: Names = &[
     (24, "NT_OPENBSD_PACMASK"),
 ];
 
-const AFTERIMAGE: Names = &[(1, "soft errors"), (2, "thread names"), (3, "process facts"), (4, "build ids")];
+const AFTERIMAGE: Names =
+    &[(1, "soft errors"), (2, "thread names"), (3, "process facts"), (4, "build ids"), (5, "untouched memory")];
 
 /// The type's name in its specification.
 pub(super) fn name(owner: &str, kind: u32) -> Option<&'static str> {

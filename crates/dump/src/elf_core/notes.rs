@@ -73,6 +73,11 @@ impl<'s> Walk<'s> {
         }
     }
 
+    /// Where the next note begins, or would begin.
+    pub(super) fn position(&self) -> u64 {
+        self.next
+    }
+
     /// Has `len` bytes from `at` on in the block, as far as the segment reaches.
     fn fill(&mut self, at: u64, len: u64) -> Option<()> {
         let have = self.block_at + self.block.len() as u64;

@@ -6,13 +6,14 @@
 //! | 2 | thread names: lines of `tid`, a tab, the name |
 //! | 3 | facts of the process: repeated key, NUL, length as u64 (little-endian), that many bytes |
 //! | 4 | build-ids: repeated base u64, length u16, bytes, length u16, path (all little-endian) |
+//! | 5 | untouched memory: repeated start u64, end u64 (little-endian): mapped, zero, and therefore not stored |
 //!
 //! *Trap*: these are little-endian whatever the processor is, so that one writer serves all.
 
 use super::notes::Note;
 use super::reading::{OwnBuildId, Reading};
-use crate::Endian;
 use crate::bytes::Fields;
+use crate::{Endian, Os};
 
 /// Takes a note of owner `AFTERIMAGE`.
 pub(super) fn take(reading: &mut Reading<'_>, note: &Note<'_>) {
@@ -22,6 +23,7 @@ pub(super) fn take(reading: &mut Reading<'_>, note: &Note<'_>) {
         2 => thread_names(reading, content),
         3 => facts(reading, content),
         4 => build_ids(reading, content),
+        5 => untouched(reading, content),
         _ => {}
     }
 }
@@ -93,9 +95,27 @@ fn fact(reading: &mut Reading<'_>, key: &str, value: &[u8]) {
             let text = String::from_utf8_lossy(value);
             reading.time = text.trim_matches(|c: char| c == '\0' || c.is_whitespace()).parse().ok();
         }
+        "os" => reading.own_os = Os::from_name(&String::from_utf8_lossy(value)),
+        "os_version" => reading.os_version = Some(String::from_utf8_lossy(value).into_owned()),
         _ => {
             let value = String::from_utf8_lossy(value).trim_end_matches(['\0', '\n']).to_owned();
             reading.process.facts.push((key.to_owned(), value));
+        }
+    }
+}
+
+fn untouched(reading: &mut Reading<'_>, content: Fields<'_>) {
+    for at in (0..content.bytes().len()).step_by(16) {
+        let (Some(start), Some(end)) = (content.u64(at), content.u64(at + 8)) else {
+            break;
+        };
+        // Each may become a piece of memory of its own, and cut one in two.
+        let bytes = 16 + 2 * size_of::<crate::Segment<crate::Virt>>();
+        if !reading.room("untouched ranges", reading.untouched.len(), bytes) {
+            break;
+        }
+        if start < end {
+            reading.untouched.push((start, end));
         }
     }
 }

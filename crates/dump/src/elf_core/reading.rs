@@ -31,7 +31,11 @@ pub(super) struct OwnBuildId {
 pub(super) struct Reading<'a> {
     pub(super) header: &'a Header,
     pub(super) budget: &'a Budget,
+    /// Memory lies elsewhere: that the file ends before it is no loss.
+    pub(super) head_only: bool,
     pub(super) os: Os,
+    /// The system that afterimage's own note names: of a dump that was converted, and whose notes are Linux's only in form.
+    pub(super) own_os: Option<Os>,
     pub(super) os_version: Option<String>,
     pub(super) process: Process,
     pub(super) threads: Vec<Thread>,
@@ -49,6 +53,8 @@ pub(super) struct Reading<'a> {
     pub(super) soft_errors: Vec<String>,
     pub(super) thread_names: Vec<(u32, String)>,
     pub(super) build_ids: Vec<OwnBuildId>,
+    /// Memory that reads as zero although no segment has it: only afterimage's own note says so.
+    pub(super) untouched: Vec<(u64, u64)>,
     pub(super) issues: Vec<Issue>,
     layout: Option<Resolved>,
     /// Threads that the container has, read or not.
@@ -63,7 +69,9 @@ impl<'a> Reading<'a> {
         Self {
             header,
             budget,
+            head_only: false,
             os: Os::Unknown,
+            own_os: None,
             os_version: None,
             process: Process::default(),
             threads: Vec::new(),
@@ -78,6 +86,7 @@ impl<'a> Reading<'a> {
             soft_errors: Vec::new(),
             thread_names: Vec::new(),
             build_ids: Vec::new(),
+            untouched: Vec::new(),
             issues: Vec::new(),
             layout: None,
             threads_seen: 0,

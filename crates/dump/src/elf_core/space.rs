@@ -26,14 +26,18 @@ pub(super) struct Space {
     pub(super) missing: u64,
 }
 
+/// What memory is made of.
+pub(super) struct Parts<'a> {
+    pub(super) segments: &'a [Segment],
+    /// Sorted by address, without overlap.
+    pub(super) mappings: &'a [Mapping],
+    /// Ranges that are zero where no segment has bytes; sorted by start.
+    pub(super) untouched: &'a [(u64, u64)],
+}
+
 /// Makes memory and regions of the segments and the sorted mappings.
-pub(super) fn build(
-    source: &SharedSource,
-    os: Os,
-    segments: &[Segment],
-    mappings: &[Mapping],
-    issues: &mut Vec<Issue>,
-) -> Space {
+pub(super) fn build(source: &SharedSource, os: Os, parts: &Parts<'_>, issues: &mut Vec<Issue>) -> Space {
+    let Parts { segments, mappings, untouched } = *parts;
     let length = source.len();
     let mut pieces = Vec::with_capacity(segments.len() + 16);
     let mut regions = Vec::with_capacity(segments.len());
@@ -51,15 +55,13 @@ pub(super) fn build(
         let held = segment.filesz.min(length.saturating_sub(segment.offset));
         let present = start.saturating_add(held).min(end);
         missing = missing.saturating_add(promised - present);
-        let mut piece = |start: u64, end: u64, backing| {
-            if start < end {
-                pieces.push(crate::Segment { start: Virt(start), end: Virt(end), backing });
-            }
-        };
-        piece(start, present, Backing::File(FileOffset(segment.offset)));
-        piece(present, promised, Backing::Absent(Absence::Truncated));
+        piece(&mut pieces, start, present, Backing::File(FileOffset(segment.offset)));
+        piece(&mut pieces, present, promised, Backing::Absent(Absence::Truncated));
         let zero_tail = os == Os::NetBsd && segment.filesz > 0;
-        piece(promised, end, if zero_tail { Backing::Zero } else { Backing::Absent(Absence::NotInDump) });
+        if zero_tail {
+            piece(&mut pieces, promised, end, Backing::Zero);
+        }
+        let untouched = if zero_tail { 0 } else { zero_ranges(promised, end, untouched, &mut pieces) };
         if start < end {
             let flag = |bit| segment.flags & bit != 0;
             regions.push(Region {
@@ -67,7 +69,7 @@ pub(super) fn build(
                 end: Virt(end),
                 permissions: Some(Permissions { read: flag(4), write: flag(2), execute: flag(1) }),
                 path: None,
-                present_bytes: if zero_tail && present == promised { end - start } else { present - start },
+                present_bytes: if zero_tail && present == promised { end - start } else { present - start + untouched },
             });
         }
     }
@@ -85,6 +87,29 @@ pub(super) fn build(
         )));
     }
     Space { memory: Arc::new(memory), regions, missing }
+}
+
+fn piece(pieces: &mut Vec<crate::Segment>, start: u64, end: u64, backing: Backing) {
+    if start < end {
+        pieces.push(crate::Segment { start: Virt(start), end: Virt(end), backing });
+    }
+}
+
+/// Adds what a segment does not hold, `start..end`: zero where it was never touched, else absent. Gives the zero bytes.
+fn zero_ranges(start: u64, end: u64, untouched: &[(u64, u64)], pieces: &mut Vec<crate::Segment>) -> u64 {
+    let (mut at, mut zero) = (start, 0);
+    let first = untouched.partition_point(|range| range.0 < start).saturating_sub(1);
+    for &(from, to) in untouched.get(first..).unwrap_or_default().iter().take_while(|range| range.0 < end) {
+        let (from, to) = (from.max(at), to.min(end));
+        if from < to {
+            piece(pieces, at, from, Backing::Absent(Absence::NotInDump));
+            piece(pieces, from, to, Backing::Zero);
+            zero += to - from;
+            at = to;
+        }
+    }
+    piece(pieces, at, end, Backing::Absent(Absence::NotInDump));
+    zero
 }
 
 /// Cuts sorted regions where an earlier one reaches into them, as [`SegmentMemory`] does.

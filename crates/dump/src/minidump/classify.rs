@@ -17,7 +17,11 @@ fn writer(draft: &Draft) -> Option<&'static str> {
     let any = |low: u32, high: u32| draft.dump.notes.iter().any(|note| (low..=high).contains(&note.kind));
     // Crashpad without annotations has no stream of its own, but signs where dbghelp puts its build.
     let build = draft.dump.process.facts.iter().find(|(name, _)| name == "dbghelp_build");
-    if draft.has_stream(raw::MD_CRASHPAD_INFO_STREAM) || build.is_some_and(|(_, build)| build.starts_with("crashpad")) {
+    if draft.has_stream(super::INFO) {
+        Some("afterimage")
+    } else if draft.has_stream(raw::MD_CRASHPAD_INFO_STREAM)
+        || build.is_some_and(|(_, build)| build.starts_with("crashpad"))
+    {
         Some("crashpad")
     } else if draft.has_stream(raw::LLDB_GENERATED_STREAM) {
         Some("lldb")
@@ -42,6 +46,11 @@ fn dump_type(input: &Input<'_>, draft: &Draft) -> DumpType {
     let memory64 = draft.has_stream(raw::MEMORY64_LIST_STREAM);
     if full && memory64 {
         return DumpType::Complete;
+    }
+    if !full && draft.has_stream(super::INFO) {
+        // What afterimage wrote, it wrote on purpose.
+        let active = draft.flags & raw::MINI_DUMP_WITH_PRIVATE_READ_WRITE_MEMORY != 0;
+        return if active { DumpType::Active } else { DumpType::Small };
     }
     if full {
         input.loss(

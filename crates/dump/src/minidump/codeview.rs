@@ -5,6 +5,7 @@
 
 use super::input::{Input, Place};
 use super::raw;
+use crate::write::pen::Pen;
 use crate::{Endian, ModuleRecord, Os};
 
 /// Bytes that are read of a record: a signature, a GUID and a path.
@@ -47,12 +48,7 @@ pub(super) fn read(input: &Input<'_>, place: Place, os: Os, module: &mut ModuleR
             let id = id.get(..64).unwrap_or(id);
             if id.iter().any(|&b| b != 0) {
                 module.build_id = Some(id.to_vec());
-                // Breakpad's rule for an ELF: the first 16 bytes, filled up with zeros, as a GUID; the age is 0.
-                let mut guid = [0; 16];
-                for (to, from) in guid.iter_mut().zip(id) {
-                    *to = *from;
-                }
-                module.debug_id = Some(debug_id(&guid, input.endian, 0));
+                module.debug_id = Some(elf_debug_id(id, input.endian));
             }
         }
         Some(magic) => {
@@ -67,11 +63,56 @@ pub(super) fn read(input: &Input<'_>, place: Place, os: Os, module: &mut ModuleR
     }
 }
 
+/// The record that [`read`] would read as this module's identity: RSDS or NB10 on Windows and macOS and for a module
+/// with a debug file of its own, else an ELF's build id. Empty if the module has none.
+pub(crate) fn bytes(module: &ModuleRecord, os: Os, endian: Endian) -> Vec<u8> {
+    let mut pen = Pen::new(endian);
+    let file = module.debug_file.as_deref().unwrap_or_default();
+    let debug_id = module.debug_id.as_deref().unwrap_or_default();
+    let of_elf = |id: &[u8]| debug_id.is_empty() || debug_id == elf_debug_id(id, endian);
+    let elf = module.build_id.as_ref().filter(|id| of_elf(id) && module.debug_file.is_none());
+    if let Some(id) = elf.filter(|_| !matches!(os, Os::Windows | Os::MacOs | Os::Ios)) {
+        pen.u32(raw::CV_SIGNATURE_ELF);
+        pen.bytes(id);
+        return pen.done();
+    }
+    match module.build_id.as_ref().filter(|id| id.len() == 16) {
+        Some(id) => {
+            let mach_o = matches!(os, Os::MacOs | Os::Ios);
+            pen.bytes(raw::CV_SIGNATURE_RSDS);
+            pen.bytes(&if mach_o { turned(id, endian) } else { id.clone() });
+            pen.u32(debug_id.get(32..).and_then(|age| u32::from_str_radix(age, 16).ok()).unwrap_or(0));
+        }
+        None => {
+            let number = |range: std::ops::Range<usize>| u32::from_str_radix(debug_id.get(range)?, 16).ok();
+            let (Some(signature), Some(age)) = (number(0..8), number(8..debug_id.len())) else {
+                return Vec::new();
+            };
+            pen.bytes(raw::CV_SIGNATURE_NB10);
+            pen.u32(0);
+            pen.u32(signature);
+            pen.u32(age);
+        }
+    }
+    pen.bytes(file.as_bytes());
+    pen.u8(0);
+    pen.done()
+}
+
 /// Breakpad's text form: the GUID's fields as numbers in upper case, then the age in lower case.
 fn debug_id(guid: &[u8], endian: Endian, age: u32) -> String {
     let mut text: String = turned(guid, endian).iter().map(|b| format!("{b:02X}")).collect();
     text.push_str(&format!("{age:x}"));
     text
+}
+
+/// Breakpad's rule for an ELF: the first 16 bytes of its build id, filled up with zeros, as a GUID; the age is 0.
+fn elf_debug_id(id: &[u8], endian: Endian) -> String {
+    let mut guid = [0; 16];
+    for (to, from) in guid.iter_mut().zip(id) {
+        *to = *from;
+    }
+    debug_id(&guid, endian, 0)
 }
 
 /// The 16 bytes of a GUID in the order in which its text form has them.

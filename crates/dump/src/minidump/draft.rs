@@ -52,6 +52,12 @@ pub(super) struct Draft {
     pub(super) exceptions: Vec<RawException>,
     /// Breakpad's thread that asked for the dump.
     pub(super) requesting_thread: Option<u32>,
+    /// The head of an ELF core that afterimage put into the file.
+    pub(super) elf_head: Option<Place>,
+    /// Ranges that were zero and are not stored, as afterimage's stream says.
+    pub(super) untouched: Vec<(u64, u64)>,
+    /// What `/proc/PID/maps` calls regions that another stream describes too.
+    pub(super) region_names: Vec<Region>,
     /// Notes to add behind the streams: vector registers.
     pub(super) contexts: Vec<crate::NoteRecord>,
 }
@@ -98,6 +104,9 @@ impl Draft {
             threads: HashMap::new(),
             exceptions: Vec::new(),
             requesting_thread: None,
+            elf_head: None,
+            untouched: Vec::new(),
+            region_names: Vec::new(),
             contexts: Vec::new(),
         }
     }

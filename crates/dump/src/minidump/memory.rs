@@ -59,8 +59,11 @@ pub(super) fn build(input: &Input<'_>, source: &SharedSource, draft: &mut Draft)
     }
     let present = SegmentMemory::new(source.clone(), segments);
     let mut all = present.segments().to_vec();
+    // Zero is what was never touched and is not stored.
+    fill_gaps(&merged(std::mem::take(&mut draft.untouched)), present.segments(), Backing::Zero, &mut all);
+    let present = SegmentMemory::new(source.clone(), all.clone());
     let known = known_ranges(draft);
-    fill_gaps(&known, present.segments(), &mut all);
+    fill_gaps(&known, present.segments(), Backing::Absent(Absence::NotInDump), &mut all);
     let elsewhere = if draft.all_regions { Absence::NotMapped } else { Absence::NotInDump };
     let memory = SegmentMemory::new(source.clone(), all).with_elsewhere(elsewhere);
     let missing = memory.extents().into_iter().filter(|extent| extent.absent == Some(Absence::Truncated));
@@ -97,8 +100,11 @@ fn known_ranges(draft: &Draft) -> Vec<(u64, u64)> {
     let modules = draft.dump.modules.iter().map(|module| (module.base, module.end));
     let stacks = draft.dump.threads.iter().filter_map(|thread| thread.stack);
     let stacks = stacks.map(|(start, size)| (start.0, start.0.saturating_add(size)));
-    let mut ranges: Vec<_> =
-        if draft.all_regions { regions.collect() } else { regions.chain(modules).chain(stacks).collect() };
+    merged(if draft.all_regions { regions.collect() } else { regions.chain(modules).chain(stacks).collect() })
+}
+
+/// The ranges in ascending order, those that touch or overlap as one.
+fn merged(mut ranges: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
     ranges.retain(|(start, end)| start < end);
     ranges.sort_unstable();
     let mut merged: Vec<(u64, u64)> = Vec::new();
@@ -112,9 +118,8 @@ fn known_ranges(draft: &Draft) -> Vec<(u64, u64)> {
 }
 
 /// Adds, for every known range, what of it no segment has.
-fn fill_gaps(known: &[(u64, u64)], present: &[Segment], out: &mut Vec<Segment>) {
-    let absent =
-        |start, end| Segment { start: Virt(start), end: Virt(end), backing: Backing::Absent(Absence::NotInDump) };
+fn fill_gaps(known: &[(u64, u64)], present: &[Segment], backing: Backing, out: &mut Vec<Segment>) {
+    let absent = |start, end| Segment { start: Virt(start), end: Virt(end), backing };
     let mut segments = present.iter().peekable();
     for &(start, end) in known {
         let mut at = start;
@@ -146,7 +151,7 @@ mod tests {
         let segment = |start, end| Segment { start: Virt(start), end: Virt(end), backing: Backing::Zero };
         let present = [segment(5, 10), segment(20, 30), segment(30, 55), segment(90, 95)];
         let mut out = Vec::new();
-        fill_gaps(&[(0, 25), (40, 50), (52, 60), (70, 80)], &present, &mut out);
+        fill_gaps(&[(0, 25), (40, 50), (52, 60), (70, 80)], &present, Backing::Zero, &mut out);
         let gaps: Vec<_> = out.iter().map(|gap| (gap.start.0, gap.end.0)).collect();
         assert_eq!(gaps, [(0, 5), (10, 20), (55, 60), (70, 80)]);
     }

@@ -9,7 +9,7 @@
 
 mod classify;
 mod codeview;
-mod context;
+pub(crate) mod context;
 mod crashpad;
 mod directory;
 mod draft;
@@ -23,7 +23,8 @@ mod memory;
 mod misc;
 mod modules;
 mod mozilla;
-mod raw;
+mod own;
+pub(crate) mod raw;
 mod regions;
 mod streams;
 mod system_info;
@@ -31,12 +32,22 @@ mod threads;
 mod wow64;
 
 use crate::{Budget, Dump, Error, FormatReader, source::SharedSource};
+pub(crate) use codeview::bytes as codeview_bytes;
 use draft::Draft;
 use input::Input;
+pub(crate) use own::{ELF_HEAD, INFO, UNTOUCHED, elf_head};
 use std::path::Path;
 
 /// The reader of this container.
 pub const READER: FormatReader = FormatReader { name: "minidump", probe, open };
+
+/// Names of a dump's streams of the types that `wanted` picks; `understood` is whether anything is read of them.
+pub(crate) fn stream_names(dump: &Dump, wanted: impl Fn(u32, bool) -> bool) -> Vec<String> {
+    let understood = |kind| streams::find(kind).is_some_and(|kind| kind.read.is_some());
+    let streams = dump.notes.iter().filter(|note| dump.format == crate::Format::Minidump && note.owner.is_empty());
+    let picked = streams.filter(|note| note.size > 0 && wanted(note.kind, understood(note.kind)));
+    picked.map(|note| note.name.map_or_else(|| format!("type {:#x}", note.kind), str::to_owned)).collect()
+}
 
 fn probe(head: &[u8]) -> bool {
     input::signature(head).is_some()
@@ -86,4 +97,5 @@ fn finish(input: &Input<'_>, source: &SharedSource, draft: &mut Draft) {
         }
     }
     draft.dump.notes.append(&mut draft.contexts);
+    own::apply(input, source, draft);
 }

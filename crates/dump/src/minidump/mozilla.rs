@@ -18,8 +18,36 @@ pub(super) fn read_soft_errors(input: &Input<'_>, place: Place, draft: &mut Draf
         if !input.book(element.len()) {
             return;
         }
-        draft.dump.soft_errors.push(element.to_owned());
+        draft.dump.soft_errors.push(plain(element).unwrap_or_else(|| element.to_owned()));
     }
+}
+
+/// The text of a JSON string; `None` for other values and for escapes that are broken.
+fn plain(json: &str) -> Option<String> {
+    let inner = json.strip_prefix('"')?.strip_suffix('"')?;
+    let mut text = String::with_capacity(inner.len());
+    let mut rest = inner.chars();
+    while let Some(c) = rest.next() {
+        if c != '\\' {
+            text.push(c);
+            continue;
+        }
+        match rest.next()? {
+            'n' => text.push('\n'),
+            't' => text.push('\t'),
+            'r' => text.push('\r'),
+            'b' => text.push('\u{8}'),
+            'f' => text.push('\u{c}'),
+            'u' => {
+                let digits = rest.as_str().get(..4)?;
+                text.push(char::from_u32(u32::from_str_radix(digits, 16).ok()?)?);
+                rest = rest.as_str().get(4..)?.chars();
+            }
+            c @ ('"' | '\\' | '/') => text.push(c),
+            _ => return None,
+        }
+    }
+    Some(text)
 }
 
 /// The elements of a JSON array as text; anything else, or an array that does not end, as one element.
@@ -55,6 +83,14 @@ fn elements(json: &str) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn strings_are_text() {
+        assert_eq!(plain(r#""a \"b\" \u000a\\""#).unwrap(), "a \"b\" \n\\");
+        assert_eq!(plain(r#""\q""#), None);
+        assert_eq!(plain(r#""\ud800""#), None);
+        assert_eq!(plain("3"), None);
+    }
 
     #[test]
     fn array_elements() {

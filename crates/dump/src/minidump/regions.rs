@@ -31,10 +31,13 @@ pub(super) fn read_memory_info_list(input: &Input<'_>, place: Place, draft: &mut
         }
         let committed = state == raw::MEM_COMMIT;
         let guard = committed && protect & raw::PAGE_GUARD != 0;
+        // A committed page has some protection; 0 stands where the writer did not know it.
+        let known = !committed || protect != 0;
+        let permissions = if committed && !guard { permissions(protect) } else { Permissions::default() };
         draft.regions.push(Region {
             start: Virt(start),
             end: Virt(start.saturating_add(size)),
-            permissions: Some(if committed && !guard { permissions(protect) } else { Permissions::default() }),
+            permissions: known.then_some(permissions),
             path: match (guard, committed) {
                 (true, _) => Some("[guard]".to_owned()),
                 (_, false) => Some("[reserved]".to_owned()),
@@ -64,6 +67,8 @@ pub(super) fn read_maps(input: &Input<'_>, place: Place, draft: &mut Draft) {
     let bytes = input.read(place, MAX_MAPS);
     let text = String::from_utf8_lossy(&bytes);
     let mut bad = 0usize;
+    // Where both streams stand, the first is the shape and this one has the names.
+    let described = draft.all_regions;
     let lines = text.trim_end_matches('\0').lines().filter(|line| !line.trim().is_empty());
     for line in lines.take(input.budget.max_items) {
         if !input.book(COST + size_of::<Mapping>() + 2 * line.len()) {
@@ -72,7 +77,7 @@ pub(super) fn read_maps(input: &Input<'_>, place: Place, draft: &mut Draft) {
         }
         match maps_line(line) {
             Some((region, mapping)) => {
-                draft.regions.push(region);
+                if described { &mut draft.region_names } else { &mut draft.regions }.push(region);
                 draft.dump.mappings.extend(mapping);
             }
             None => bad += 1,
@@ -81,7 +86,7 @@ pub(super) fn read_maps(input: &Input<'_>, place: Place, draft: &mut Draft) {
     if bad > 0 {
         input.loss(format!("MD_LINUX_MAPS: {bad} lines cannot be read"));
     }
-    draft.all_regions = bad == 0 && !draft.regions.is_empty() && bytes.len() as u64 == place.size;
+    draft.all_regions = described || bad == 0 && !draft.regions.is_empty() && bytes.len() as u64 == place.size;
 }
 
 /// `7f51..-7f52.. r-xp 00001000 fd:00 1234   /lib/libc.so`: the path may hold blanks, and may be missing.
@@ -128,7 +133,16 @@ pub(super) fn finish(input: &Input<'_>, draft: &mut Draft) {
         covered = covered.max(region.end);
     }
     regions.retain(|region| region.start < region.end);
+    let mut names = std::mem::take(&mut draft.region_names);
+    names.sort_by_key(|region| region.start);
     for region in regions.iter_mut().filter(|region| region.path.is_none()) {
+        let next = names.partition_point(|named| named.start <= region.start);
+        let named = next.checked_sub(1).and_then(|index| names.get(index)).filter(|named| region.start < named.end);
+        // The cost of the text was booked when it was read; a name that goes over many regions is booked again.
+        region.path = named.and_then(|named| named.path.clone()).filter(|path| input.book(path.len()));
+        if region.path.is_some() {
+            continue;
+        }
         let modules = &draft.dump.modules;
         let next = modules.partition_point(|module| module.base <= region.start.0);
         let module = next.checked_sub(1).and_then(|index| modules.get(index));
@@ -149,7 +163,7 @@ pub(super) fn finish(input: &Input<'_>, draft: &mut Draft) {
     draft.dump.regions = regions;
 }
 
-fn count_present(regions: &mut [Region], segments: &[crate::Segment]) {
+pub(super) fn count_present(regions: &mut [Region], segments: &[crate::Segment]) {
     let mut first = 0;
     for region in regions {
         while segments.get(first).is_some_and(|segment| segment.end <= region.start) {

@@ -9,7 +9,7 @@ use super::draft::Draft;
 use super::input::{Input, Place};
 use super::raw;
 use super::{
-    crashpad, dso, exception, handles, linux, mac, memory, misc, modules, mozilla, regions, system_info, threads,
+    crashpad, dso, exception, handles, linux, mac, memory, misc, modules, mozilla, own, regions, system_info, threads,
 };
 
 /// Reads one stream into the draft.
@@ -63,6 +63,9 @@ pub(super) static STREAMS: &[StreamType] = &[
     read(0x4d7a_0002, "MozMacosBootargsStream", mac::read_boot_args),
     read(0x4d7a_0003, "MozLinuxLimits", mozilla::read_limits),
     read(0x4d7a_0004, "MozSoftErrors", mozilla::read_soft_errors),
+    read(own::ELF_HEAD, "AfterimageElfHead", own::read_elf_head),
+    read(own::UNTOUCHED, "AfterimageUntouched", own::read_untouched),
+    read(own::INFO, "AfterimageInfo", own::read_info),
     read(raw::EXCEPTION_STREAM, "ExceptionStream", exception::read_exception),
     name(raw::UNUSED_STREAM, "UnusedStream"),
     name(1, "ReservedStream0"),

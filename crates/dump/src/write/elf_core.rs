@@ -7,21 +7,18 @@
 //! reader then knows that the rest was left out, not that it was zero.
 //!
 //! *Trap*: notes stand before memory (a cut-off file still has its registers), but what could not be read is known
-//! only after the memory. So room is left behind the notes, and [`Content::last_note`] fills it at the very end.
+//! only after the memory. It goes into a second, small PT_NOTE at the very end of the file.
 
-use super::WriteError;
+use super::layout::{self, Content, Layout, Placed, Sparse, TailForm, Written};
+use super::{WriteError, notes};
 use crate::{Endian, Permissions};
-use std::io::{Seek, SeekFrom, Write};
-use std::ops::Range;
+use std::io::{Seek, Write};
 
-/// Room that is kept behind the notes for [`Content::last_note`], in bytes. It costs nothing: unused, it is a hole.
-pub const LAST_NOTE_ROOM: usize = 64 * 1024;
+/// Room that is kept at the end for what could not be read, in bytes, unless [`Core::tail_room`] says otherwise.
+pub const TAIL_ROOM: usize = 32 * 1024;
 
-/// Bytes that are asked for, compared and written at once.
-const BLOCK: usize = 1024 * 1024;
-
-/// Granularity in which zeros become holes, in bytes.
-const ZERO_UNIT: usize = 4096;
+/// The least room: the note itself and one line.
+const TAIL_ROOM_MIN: usize = 256;
 
 /// `e_phnum` when the count does not fit: the real one is in `sh_info` of section header 0 (elf(5)).
 const PN_XNUM: u16 = 0xffff;
@@ -49,12 +46,18 @@ pub struct Core {
     pub machine: u16,
     /// `e_flags`.
     pub flags: u32,
+    /// `EI_OSABI`: 0, which Linux writes, or 9 for FreeBSD.
+    pub os_abi: u8,
     /// Page size in bytes: a power of two.
     pub page_size: u64,
+    /// Encoded notes that stand before [`Core::notes`], padded to 4 bytes each: those of another core, kept as they are.
+    pub raw_notes: Vec<u8>,
     /// Notes in file order.
     pub notes: Vec<Note>,
     /// Memory in file order; ascending by address, as readers expect.
     pub segments: Vec<Segment>,
+    /// Bytes kept at the end for soft errors that are met while memory is read; 0 for a core that cannot say any.
+    pub tail_room: usize,
 }
 
 impl Core {
@@ -66,10 +69,18 @@ impl Core {
             endian: Endian::Little,
             machine,
             flags: 0,
+            os_abi: 0,
             page_size: page_size.max(1),
+            raw_notes: Vec::new(),
             notes: Vec::new(),
             segments: Vec::new(),
+            tail_room: TAIL_ROOM,
         }
+    }
+
+    /// PT_NOTE segments: the notes, and the note at the end.
+    fn note_segments(&self) -> u64 {
+        1 + u64::from(self.tail_room > 0)
     }
 }
 
@@ -97,129 +108,92 @@ pub struct Segment {
     pub permissions: Permissions,
 }
 
-/// Gives the memory, in ascending order within each segment.
-pub trait Content {
-    /// The next range within `at..end` that has bytes to store. What lies before it (or all, for `None`) is zero.
-    fn next(&mut self, at: u64, end: u64) -> Option<Range<u64>>;
-
-    /// Fills `buf` with the memory at `at`, leaving zeros where it cannot be read.
-    ///
-    /// # Errors
-    /// Only when it makes no sense to go on: the source is gone.
-    fn read(&mut self, at: u64, buf: &mut [u8]) -> std::io::Result<()>;
-
-    /// A last note of at most `room` bytes of content, asked for once, when all the memory has been read.
-    fn last_note(&mut self, room: usize) -> Option<Note> {
-        let _ = room;
-        None
+/// Lays a core out: headers, notes, then memory in the order of the segments, by whole pages.
+///
+/// # Errors
+/// When a 32-bit container is asked to hold more than 4 GiB, or a note is too long.
+pub fn lay_out(core: &Core) -> Result<Layout, WriteError> {
+    let sizes = HeadSizes::of(core)?;
+    let align = |at: u64| at.checked_next_multiple_of(core.page_size).ok_or(WriteError::TooLarge { what: "memory" });
+    let mut at = align(sizes.end)?;
+    let mut offsets = Vec::with_capacity(core.segments.len());
+    for segment in &core.segments {
+        offsets.push(at);
+        at = align(at.checked_add(segment.file_size).ok_or(WriteError::TooLarge { what: "memory" })?)?;
     }
+    lay_out_at(core, &offsets, at)
 }
 
-/// What has been written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Written {
-    /// Length of the file in bytes.
-    pub file_size: u64,
-    /// Bytes of memory in it that are not holes.
-    pub stored: u64,
+/// Lays a core out whose memory has its places already: an offset for each segment, and the first byte behind all.
+///
+/// For whoever copies memory before all of it is known.
+///
+/// # Errors
+/// As [`lay_out`], and when headers and notes do not fit below the memory.
+pub fn lay_out_at(core: &Core, offsets: &[u64], memory_end: u64) -> Result<Layout, WriteError> {
+    let sizes = HeadSizes::of(core)?;
+    let stored = core.segments.iter().zip(offsets).filter(|(segment, _)| segment.file_size > 0);
+    let mut memory: Vec<Placed> =
+        stored.map(|(segment, &offset)| Placed { start: segment.start, len: segment.file_size, offset }).collect();
+    memory.sort_by_key(|placed| placed.offset);
+    let tail_at = memory_end;
+    let tail_room = if core.tail_room == 0 { 0 } else { core.tail_room.max(TAIL_ROOM_MIN).next_multiple_of(4) };
+    let end = tail_at.checked_add(tail_room as u64).ok_or(WriteError::TooLarge { what: "memory" })?;
+    if core.class == Class::Bits32 && end > u64::from(u32::MAX) {
+        return Err(WriteError::TooLarge { what: "memory of a 32-bit process" });
+    }
+    if memory.first().is_some_and(|first| first.offset < sizes.end) {
+        return Err(WriteError::TooLarge { what: "the notes" });
+    }
+    let head = encode_head(core, &sizes, offsets, tail_at, tail_room)?;
+    Ok(Layout { head, memory, tail_at, tail_room, tail_form: TailForm::ElfNote(core.endian) })
 }
 
-/// Writes a core file to `out`, from its position 0 on; holes are seeked over, so `out` must be empty.
+/// The note at the end of a core: soft errors, as long as its room.
+pub(super) fn tail(endian: Endian, soft_errors: &[String], room: usize) -> Vec<u8> {
+    let mut core = Core::new(Class::Bits64, 0, 1);
+    core.endian = endian;
+    if room == 0 {
+        return Vec::new();
+    }
+    let content = room.saturating_sub(note_len(&notes::soft_errors(&[], 0)) as usize);
+    let mut note = notes::soft_errors(soft_errors, content);
+    note.content.resize(content, 0);
+    encode_notes(&core, std::slice::from_ref(&note)).unwrap_or_default()
+}
+
+/// Writes a core to an empty file, holes for zeros.
 ///
 /// # Errors
 /// When the output refuses, the content is gone, or a 32-bit container is asked to hold more than 4 GiB.
 pub fn write(core: &Core, out: &mut (impl Write + Seek), content: &mut dyn Content) -> Result<Written, WriteError> {
-    let layout = Layout::of(core)?;
-    let notes = encode_notes(core, &core.notes)?;
-    let head_len = layout.notes_at;
-    seek(out, head_len, "notes")?;
-    put(out, &notes, "notes")?;
-
-    let mut written = Written { file_size: layout.end, stored: 0 };
-    let mut buf = vec![0; BLOCK];
-    // Where the output really ends: a hole at the very end must be given its length.
-    let mut reached = head_len.saturating_add(notes.len() as u64);
-    for (segment, &offset) in core.segments.iter().zip(&layout.offsets) {
-        let end = segment.start.saturating_add(segment.file_size);
-        let mut at = segment.start;
-        while let Some(range) = content.next(at, end) {
-            let range = range.start.max(at)..range.end.min(end);
-            if range.is_empty() {
-                break;
-            }
-            at = range.start;
-            while at < range.end {
-                let len = (range.end - at).min(BLOCK as u64) as usize;
-                let Some(block) = buf.get_mut(..len) else { break };
-                block.fill(0);
-                content.read(at, block).map_err(|source| WriteError::Content { at, source })?;
-                let place = offset.saturating_add(at - segment.start);
-                if let Some((last, stored)) = put_sparse(out, place, block)? {
-                    reached = last;
-                    written.stored = written.stored.saturating_add(stored);
-                }
-                at += len as u64;
-            }
-        }
-    }
-
-    let mut notes_len = notes.len();
-    // 20 bytes of header and a padded owner stand before the content.
-    if let Some(note) = content.last_note(LAST_NOTE_ROOM.saturating_sub(64)) {
-        let more = encode_notes(core, std::slice::from_ref(&note))?;
-        if more.len() <= LAST_NOTE_ROOM {
-            let place = head_len.saturating_add(notes_len as u64);
-            seek(out, place, "the last note")?;
-            put(out, &more, "the last note")?;
-            notes_len += more.len();
-            reached = reached.max(place.saturating_add(more.len() as u64));
-        }
-    }
-    if reached < layout.end {
-        seek(out, layout.end - 1, "the end")?;
-        put(out, &[0], "the end")?;
-    }
-    // The header comes last: until now the file is no ELF file at all.
-    let head = encode_head(core, &layout, notes_len as u64)?;
-    seek(out, 0, "the header")?;
-    put(out, &head, "the header")?;
-    out.flush().map_err(|source| WriteError::Output { what: "the end", source })?;
+    let mut sparse = Sparse::new(out);
+    let written = layout::write(&lay_out(core)?, content, &mut sparse)?;
+    sparse.finish().map_err(|source| WriteError::Output { what: "the end", source })?;
     Ok(written)
 }
 
-/// Where everything lies in the file.
-struct Layout {
+/// Where the parts of the head lie.
+struct HeadSizes {
     /// Offset of section header 0, if the segments are too many for `e_phnum`.
     section_header_at: Option<u64>,
     notes_at: u64,
-    offsets: Vec<u64>,
+    notes_len: u64,
     end: u64,
 }
 
-impl Layout {
+impl HeadSizes {
     fn of(core: &Core) -> Result<Self, WriteError> {
-        let too_large = |what| WriteError::TooLarge { what };
         let sizes = Sizes::of(core.class);
-        let count = core.segments.len() as u64 + 1;
+        let count = core.segments.len() as u64 + core.note_segments();
         let after_headers = sizes.header + count * sizes.program_header;
         let extended = count >= u64::from(PN_XNUM);
         let section_header_at = extended.then_some(after_headers);
         let notes_at = after_headers + if extended { sizes.section_header } else { 0 };
-        let mut notes_len = LAST_NOTE_ROOM as u64;
-        for note in &core.notes {
-            notes_len += note_len(note);
-        }
-        let align = |at: u64| at.checked_next_multiple_of(core.page_size).ok_or(too_large("memory"));
-        let mut end = align(notes_at + notes_len)?;
-        let mut offsets = Vec::with_capacity(core.segments.len());
-        for segment in &core.segments {
-            offsets.push(end);
-            end = align(end.checked_add(segment.file_size).ok_or(too_large("memory"))?)?;
-        }
-        if core.class == Class::Bits32 && end > u64::from(u32::MAX) {
-            return Err(too_large("memory of a 32-bit process"));
-        }
-        Ok(Self { section_header_at, notes_at, offsets, end })
+        let raw = core.raw_notes.len() as u64;
+        let notes_len = core.notes.iter().fold(raw, |sum: u64, note| sum.saturating_add(note_len(note)));
+        let end = notes_at.checked_add(notes_len).ok_or(WriteError::TooLarge { what: "the notes" })?;
+        Ok(Self { section_header_at, notes_at, notes_len, end })
     }
 }
 
@@ -261,13 +235,19 @@ fn encode_notes(core: &Core, notes: &[Note]) -> Result<Vec<u8>, WriteError> {
     Ok(out.done())
 }
 
-fn encode_head(core: &Core, layout: &Layout, notes_len: u64) -> Result<Vec<u8>, WriteError> {
+fn encode_head(
+    core: &Core,
+    layout: &HeadSizes,
+    offsets: &[u64],
+    tail_at: u64,
+    tail_room: usize,
+) -> Result<Vec<u8>, WriteError> {
     let sizes = Sizes::of(core.class);
-    let count = core.segments.len() as u64 + 1;
+    let count = core.segments.len() as u64 + core.note_segments();
     let mut out = Encoder::new(core);
     let class = if core.class == Class::Bits64 { 2 } else { 1 };
     let data = if core.endian == Endian::Little { 1 } else { 2 };
-    out.bytes(&[0x7f, b'E', b'L', b'F', class, data, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    out.bytes(&[0x7f, b'E', b'L', b'F', class, data, 1, core.os_abi, 0, 0, 0, 0, 0, 0, 0, 0]);
     out.u16(4); // ET_CORE
     out.u16(core.machine);
     out.u32(1);
@@ -287,11 +267,11 @@ fn encode_head(core: &Core, layout: &Layout, notes_len: u64) -> Result<Vec<u8>, 
     out.program_header(&ProgramHeader {
         kind: PT_NOTE,
         offset: layout.notes_at,
-        file_size: notes_len,
+        file_size: layout.notes_len,
         align: 4,
         ..Default::default()
     });
-    for (segment, &offset) in core.segments.iter().zip(&layout.offsets) {
+    for (segment, &offset) in core.segments.iter().zip(offsets) {
         let permissions = segment.permissions;
         out.program_header(&ProgramHeader {
             kind: PT_LOAD,
@@ -303,6 +283,15 @@ fn encode_head(core: &Core, layout: &Layout, notes_len: u64) -> Result<Vec<u8>, 
             file_size: segment.file_size,
             memory_size: segment.memory_size,
             align: core.page_size,
+        });
+    }
+    if tail_room > 0 {
+        out.program_header(&ProgramHeader {
+            kind: PT_NOTE,
+            offset: tail_at,
+            file_size: tail_room as u64,
+            align: 4,
+            ..Default::default()
         });
     }
     if extended {
@@ -318,6 +307,8 @@ fn encode_head(core: &Core, layout: &Layout, notes_len: u64) -> Result<Vec<u8>, 
         out.word(0);
         out.word(0);
     }
+    out.bytes(&core.raw_notes);
+    out.bytes(&encode_notes(core, &core.notes)?);
     Ok(out.done())
 }
 
@@ -401,45 +392,11 @@ impl Encoder {
     }
 }
 
-fn seek(out: &mut impl Seek, to: u64, what: &'static str) -> Result<(), WriteError> {
-    out.seek(SeekFrom::Start(to)).map(drop).map_err(|source| WriteError::Output { what, source })
-}
-
-fn put(out: &mut impl Write, bytes: &[u8], what: &'static str) -> Result<(), WriteError> {
-    out.write_all(bytes).map_err(|source| WriteError::Output { what, source })
-}
-
-/// Writes the runs of `block` that are not zero; gives the end of the last one and the bytes written.
-fn put_sparse(out: &mut (impl Write + Seek), place: u64, block: &[u8]) -> Result<Option<(u64, u64)>, WriteError> {
-    let mut last = None;
-    let mut stored = 0;
-    let mut at = 0;
-    while at < block.len() {
-        let rest = block.get(at..).unwrap_or_default();
-        let run = run_len(rest, true);
-        at += run;
-        let rest = rest.get(run..).unwrap_or_default();
-        let run = run_len(rest, false);
-        if let Some(bytes) = rest.get(..run).filter(|bytes| !bytes.is_empty()) {
-            seek(out, place.saturating_add(at as u64), "memory")?;
-            put(out, bytes, "memory")?;
-            stored += run as u64;
-            last = Some(place.saturating_add((at + run) as u64));
-        }
-        at += run;
-    }
-    Ok(last.map(|end| (end, stored)))
-}
-
-/// Bytes at the start of `block` made of whole units that are (`zero`) or are not all zero.
-fn run_len(block: &[u8], zero: bool) -> usize {
-    block.chunks(ZERO_UNIT).take_while(|unit| unit.iter().all(|&byte| byte == 0) == zero).map(<[u8]>::len).sum()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::io::Cursor;
+    use std::ops::Range;
 
     /// Memory whose bytes tell their address; the page at 0x5000 is untouched.
     struct Pattern;
@@ -462,8 +419,8 @@ mod tests {
             Ok(())
         }
 
-        fn last_note(&mut self, _room: usize) -> Option<Note> {
-            Some(Note { owner: "AFTERIMAGE", kind: 1, content: b"one page was away\n".to_vec() })
+        fn soft_errors(&mut self) -> Vec<String> {
+            vec!["one page was away".into()]
         }
     }
 
@@ -488,7 +445,7 @@ mod tests {
         assert_eq!(written.file_size, bytes.len() as u64);
         assert_eq!(written.stored, 0x3000);
         assert_eq!(u(&bytes, 16, 2), 4, "ET_CORE");
-        assert_eq!(u(&bytes, 56, 2), 3, "e_phnum");
+        assert_eq!(u(&bytes, 56, 2), 4, "e_phnum");
         let header = |n: usize| &bytes[64 + n * 56..64 + (n + 1) * 56];
         assert_eq!(u(header(0), 0, 4), 4, "PT_NOTE first");
         let (notes_at, notes_len) = (u(header(0), 8, 8) as usize, u(header(0), 32, 8) as usize);
@@ -496,8 +453,12 @@ mod tests {
         assert_eq!(u(notes, 0, 4), 5);
         assert_eq!(&notes[12..20], b"CORE\0\0\0\0");
         assert_eq!(&notes[20..28], [7, 7, 7, 7, 7, 0, 0, 0]);
-        assert_eq!(&notes[28 + 12..28 + 22], b"AFTERIMAGE");
-        assert!(notes.ends_with(b"one page was away\n\0\0"));
+        assert_eq!(u(header(3), 0, 4), 4, "a PT_NOTE at the end");
+        let (tail_at, tail_len) = (u(header(3), 8, 8) as usize, u(header(3), 32, 8) as usize);
+        assert_eq!(tail_at + tail_len, bytes.len());
+        assert_eq!(&bytes[tail_at + 12..tail_at + 22], b"AFTERIMAGE");
+        assert_eq!(u(&bytes, tail_at + 4, 4) as usize, tail_len - 24);
+        assert_eq!(&bytes[tail_at + 24..tail_at + 43], b"one page was away\n\0");
         assert_eq!(u(header(1), 0, 4), 1);
         assert_eq!(u(header(1), 4, 4), 6, "rw-");
         let at = u(header(1), 8, 8) as usize;
@@ -521,7 +482,7 @@ mod tests {
         assert_eq!(u(&bytes, 56, 2), 0xffff);
         assert_eq!((u(&bytes, 58, 2), u(&bytes, 60, 2)), (64, 1));
         let section = u(&bytes, 40, 8) as usize;
-        assert_eq!(u(&bytes, section + 44, 4), 70_001);
+        assert_eq!(u(&bytes, section + 44, 4), 70_002);
     }
 
     #[test]

@@ -4,9 +4,12 @@
 //!
 //! *Example*: `Prstatus { tid: 7, signal: 11, registers, ..Default::default() }.note(Class::Bits64)`.
 //!
-//! *Trap*: layouts follow the kernel's C structs of a 64-bit or 32-bit little-endian machine, padding included.
+//! *Trap*: layouts follow the kernel's C structs of a 64-bit or 32-bit machine, padding included. afterimage's own notes
+//! are little-endian whatever the machine is.
 
 use super::elf_core::{Class, Note};
+use super::pen::Pen;
+use crate::Endian;
 
 /// NT_PRSTATUS.
 pub const NT_PRSTATUS: u32 = 1;
@@ -31,6 +34,9 @@ pub const THREAD_NAMES: u32 = 2;
 pub const FACTS: u32 = 3;
 /// Build ids: repeated base (u64), length (u16), bytes, length of path (u16), path; little endian.
 pub const BUILD_IDS: u32 = 4;
+
+/// Untouched memory: repeated start and end (u64, little endian).
+pub const UNTOUCHED: u32 = 5;
 
 /// CPU time as seconds and microseconds.
 pub type Time = (u64, u64);
@@ -61,10 +67,10 @@ pub struct Prstatus {
 }
 
 impl Prstatus {
-    /// Encodes it.
+    /// Encodes it for a little-endian machine.
     #[must_use]
     pub fn note(&self, class: Class) -> Note {
-        let mut out = Fields::new(class);
+        let mut out = Fields::new(class, Endian::Little);
         out.u32(self.signal as u32); // si_signo; si_code and si_errno stay 0 as the kernel leaves them
         out.u32(0);
         out.u32(0);
@@ -114,10 +120,16 @@ pub struct Prpsinfo {
 }
 
 impl Prpsinfo {
-    /// Encodes it.
+    /// Encodes it for a little-endian machine.
     #[must_use]
     pub fn note(&self, class: Class) -> Note {
-        let mut out = Fields::new(class);
+        self.note_in(class, Endian::Little)
+    }
+
+    /// Encodes it.
+    #[must_use]
+    pub fn note_in(&self, class: Class, endian: Endian) -> Note {
+        let mut out = Fields::new(class, endian);
         // pr_state is the index of the letter in the kernel's list.
         let index = b"RSDTZW".iter().position(|&letter| letter == self.state).unwrap_or(0) as u8;
         out.bytes(&[index, self.state, u8::from(self.state == b'Z'), self.nice as u8]);
@@ -156,11 +168,17 @@ pub struct FileMapping {
     pub path: Vec<u8>,
 }
 
-/// NT_FILE for these mappings.
+/// NT_FILE for these mappings, for a little-endian machine.
 #[must_use]
 pub fn file_note(mappings: &[FileMapping], page_size: u64, class: Class) -> Note {
+    file_note_in(mappings, page_size, class, Endian::Little)
+}
+
+/// NT_FILE for these mappings.
+#[must_use]
+pub fn file_note_in(mappings: &[FileMapping], page_size: u64, class: Class, endian: Endian) -> Note {
     let page_size = page_size.max(1);
-    let mut out = Fields::new(class);
+    let mut out = Fields::new(class, endian);
     out.word(mappings.len() as u64);
     out.word(page_size);
     for mapping in mappings {
@@ -248,59 +266,71 @@ pub fn build_ids(ids: &[BuildId]) -> Note {
     Note { owner: OWNER, kind: BUILD_IDS, content: out }
 }
 
-/// Fields of a little-endian C struct.
+/// afterimage's note of memory that was mapped but never touched: it is zero, and not stored.
+#[must_use]
+pub fn untouched(ranges: &[std::ops::Range<u64>]) -> Note {
+    let content = ranges.iter().flat_map(|range| [range.start.to_le_bytes(), range.end.to_le_bytes()]).flatten();
+    let mut content: Vec<u8> = content.collect();
+    // See `soft_errors`: a length that BFD takes for a thread's gets an empty range more.
+    if matches!(content.len(), 144 | 336 | 296 | 148 | 392) {
+        content.extend_from_slice(&[0; 16]);
+    }
+    Note { owner: OWNER, kind: UNTOUCHED, content }
+}
+
+/// Fields of a C struct.
 struct Fields {
-    out: Vec<u8>,
+    out: Pen,
     class: Class,
 }
 
 impl Fields {
-    fn new(class: Class) -> Self {
-        Self { out: Vec::new(), class }
+    fn new(class: Class, endian: Endian) -> Self {
+        Self { out: Pen::new(endian), class }
     }
 
     fn bytes(&mut self, bytes: &[u8]) {
-        self.out.extend_from_slice(bytes);
+        self.out.bytes(bytes);
     }
 
     fn u8(&mut self, value: u8) {
-        self.out.push(value);
+        self.out.u8(value);
     }
 
     fn u16(&mut self, value: u16) {
-        self.bytes(&value.to_le_bytes());
+        self.out.u16(value);
     }
 
     fn u32(&mut self, value: u32) {
-        self.bytes(&value.to_le_bytes());
+        self.out.u32(value);
     }
 
     /// A C `long`, aligned.
     fn word(&mut self, value: u64) {
         self.pad_to_word();
-        match self.class {
-            Class::Bits32 => self.u32(value as u32),
-            Class::Bits64 => self.bytes(&value.to_le_bytes()),
-        }
+        self.out.uint(value, self.word_size());
+    }
+
+    fn word_size(&self) -> usize {
+        if self.class == Class::Bits64 { 8 } else { 4 }
     }
 
     fn pad_to_word(&mut self) {
-        let word = if self.class == Class::Bits64 { 8 } else { 4 };
-        let len = self.out.len().next_multiple_of(word);
-        self.out.resize(len, 0);
+        self.out.align(self.word_size());
     }
 
     /// A NUL-terminated array of `size` bytes; `blanks`: NULs inside become blanks.
     fn text(&mut self, text: &[u8], size: usize, blanks: bool) {
-        let end = self.out.len() + size;
         let text = text.get(..size - 1).unwrap_or(text);
         let text = if blanks { text.strip_suffix(b"\0").unwrap_or(text) } else { text };
-        self.out.extend(text.iter().map(|&byte| if blanks && byte == 0 { b' ' } else { byte }));
-        self.out.resize(end, 0);
+        for &byte in text {
+            self.out.u8(if blanks && byte == 0 { b' ' } else { byte });
+        }
+        self.out.zeros(size - text.len());
     }
 
     fn note(self, owner: &'static str, kind: u32) -> Note {
-        Note { owner, kind, content: self.out }
+        Note { owner, kind, content: self.out.done() }
     }
 }
 

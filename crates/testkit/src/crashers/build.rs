@@ -107,7 +107,7 @@ pub(super) fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R 
 }
 
 /// The folder `NAME-HASH` below `out_dir`, filled by `fill` if it is not there or not whole.
-pub(super) fn cached(out_dir: &Path, name: &str, key: u64, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+pub(crate) fn cached(out_dir: &Path, name: &str, key: u64, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     fs::create_dir_all(out_dir).map_err(|error| CrasherError::io("create", out_dir, error))?;
     let out_dir = fs::canonicalize(out_dir).map_err(|error| CrasherError::io("resolve", out_dir, error))?;
     let dir = out_dir.join(format!("{name}-{key:016x}"));
@@ -181,7 +181,7 @@ fn compiler(crasher: &Crasher) -> Command {
 }
 
 /// What the compiler says about its version.
-pub(super) fn compiler_version(compiler: Compiler, program: &str) -> Result<String> {
+pub(crate) fn compiler_version(compiler: Compiler, program: &str) -> Result<String> {
     static KNOWN: Mutex<BTreeMap<&str, String>> = Mutex::new(BTreeMap::new());
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(version) = known.get(compiler.command()) {
@@ -196,7 +196,7 @@ pub(super) fn compiler_version(compiler: Compiler, program: &str) -> Result<Stri
 }
 
 /// Runs a tool to its end and gives what it printed.
-pub(super) fn run_tool(program: &str, command: &mut Command) -> Result<String> {
+pub(crate) fn run_tool(program: &str, command: &mut Command) -> Result<String> {
     let tool = command.get_program().to_string_lossy().into_owned();
     let output = command.output().map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => {
@@ -231,7 +231,7 @@ fn package_of(tool: &str) -> &'static str {
     }
 }
 
-pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).map_err(|error| CrasherError::io("read", path, error))
 }
 

@@ -94,7 +94,7 @@ pub enum CrasherError {
 }
 
 impl CrasherError {
-    pub(super) fn io(operation: &'static str, path: &Path, source: io::Error) -> Self {
+    pub(crate) fn io(operation: &'static str, path: &Path, source: io::Error) -> Self {
         Self::Io { operation, path: path.to_owned(), source }
     }
 }

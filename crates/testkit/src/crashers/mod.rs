@@ -37,6 +37,7 @@ mod tests;
 
 pub use big::{big_rust, many_threads};
 pub use build::{BuiltCrasher, build, build_all, default_dir};
+pub(crate) use build::{cached, compiler_version, read, run_tool};
 pub use error::{CrasherError, Result};
 pub use frames::{base_name, frames_agree};
 pub use model::{Compiler, Crasher, Dies, Fact, GAP, KINDS, Library, Place, SIGNAL_FRAME, Step, UNKNOWN};

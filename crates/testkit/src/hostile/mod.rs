@@ -22,6 +22,7 @@ mod memory;
 mod minidump_lists;
 mod minidumps;
 mod notes;
+mod seekable;
 mod stacks;
 #[cfg(test)]
 mod tests;
@@ -75,6 +76,7 @@ pub fn all() -> Vec<Hostile> {
     inputs.extend(minidumps::inputs());
     inputs.extend(minidump_lists::inputs());
     inputs.extend(compressed::inputs());
+    inputs.extend(seekable::inputs());
     inputs
 }
 

@@ -10,14 +10,14 @@ mod say;
 mod take;
 mod then;
 
-use crate::args::{Common, Triggers, Watch as Arguments};
+use crate::args::{CaptureType, Common, Triggers, Watch as Arguments};
 use crate::failure::{Failure, INPUT, OUTPUT, PERMISSION, USAGE, VANISHED};
 use crate::values::percent;
-use afterimage_capture::RunError;
 use afterimage_capture::watch::{
     FailureKind, Firing, Outcome, Pace, Resource, Responder, Stall, TakeFailure, Target, Trigger, Watch, WatchEnd,
     WatchError, WatchEvent,
 };
+use afterimage_capture::{DumpType, RunError};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ pub fn watch(arguments: &Arguments, common: &Common) -> Result<u8, Failure> {
     let watch = request(arguments).map_err(|what| usage(&what))?;
     super::run::writable("watch", &arguments.output)?;
     let mut hands = Hands {
-        taker: take::Taker::new(&arguments.output, &arguments.dump, watch.stop.clone()),
+        taker: take::Taker::new(&arguments.output, &arguments.taking, watch.stop.clone()),
         speaker: say::Speaker::new(common, &watch),
         then: arguments.then.as_ref().map(|command| then::Then::new(command, watch.stop.clone())),
     };
@@ -57,14 +57,10 @@ impl Responder for Hands {
 
     fn event(&mut self, event: &WatchEvent) {
         self.speaker.event(event);
-        match (event, &self.then) {
-            (WatchEvent::Started { comm, .. }, _) => self.taker.set_name(comm),
-            (WatchEvent::Dumped { firing, path }, Some(then)) => {
-                if let Err(why) = then.run(firing, path) {
-                    self.speaker.event(&WatchEvent::Remark(why));
-                }
-            }
-            _ => {}
+        if let (WatchEvent::Dumped { firing, path }, Some(then)) = (event, &self.then)
+            && let Err(why) = then.run(firing, path)
+        {
+            self.speaker.event(&WatchEvent::Remark(why));
         }
     }
 }
@@ -94,10 +90,14 @@ fn request(arguments: &Arguments) -> Result<Watch, String> {
     watch.interval = arguments.interval;
     watch.timeout = arguments.timeout;
     watch.output_dir = arguments.output.clone();
-    watch.dump_type = super::run::dump_type(arguments.dump.dump_type);
+    watch.dump_type = match arguments.taking.dump_type {
+        CaptureType::Complete => DumpType::Complete,
+        CaptureType::Active | CaptureType::Automatic => DumpType::Active,
+        CaptureType::Small => DumpType::Small,
+    };
     watch.handle_signals = true;
     if watch.traces()
-        && let Some(flag) = take::not_for_traced(&arguments.dump)
+        && let Some(flag) = take::not_for_traced(&arguments.taking)
     {
         return Err(format!(
             "{flag} cannot be had together with --signal or --exit (leave it out, and use `afterimage convert` later)"
@@ -283,7 +283,7 @@ mod tests {
             (&["7", "--at", "25:00"], "--at"),
             (&["7", "--pressure", "disk=5"], "memory=10"),
             (&["7", "--memory-above", "1X"], "64K"),
-            (&["7", "--hang", "5"], "5s or 5ms"),
+            (&["7", "--hang", "5"], "20ms, 5s"),
             (&["7", "--probe-http", "https://x"], "http://"),
             (&["7", "--exit", "--count", "0"], "0"),
         ] {

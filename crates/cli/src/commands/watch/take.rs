@@ -6,7 +6,7 @@
 //! *Trap*: the child gets an id, and ids are used again. The library asks the pidfd right before; what remains are the
 //! milliseconds until `capture` opens its own.
 
-use crate::args::{Compress, DumpFlags, Format};
+use crate::args::{Compress, Format, Taking};
 use crate::failure::{OUTPUT, PERMISSION, VANISHED};
 use afterimage_capture::watch::{FailureKind, Firing, Stop, TakeFailure};
 use clap::ValueEnum;
@@ -15,6 +15,7 @@ use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Between looks at the child.
@@ -22,45 +23,34 @@ const LOOK: Duration = Duration::from_millis(20);
 /// How long a capture may take to end when the watcher is told to.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Of what it says so much is kept.
-const LONGEST_COMPLAINT: usize = 4096;
+const LONGEST_TEXT: u64 = 1 << 20;
 
 /// Takes dumps into a folder.
 pub struct Taker {
     program: PathBuf,
     folder: PathBuf,
-    flags: DumpFlags,
-    name: String,
+    flags: Taking,
     stop: Stop,
 }
 
 /// The first flag that a traced program's dump cannot honour.
-pub fn not_for_traced(flags: &DumpFlags) -> Option<&'static str> {
+pub fn not_for_traced(flags: &Taking) -> Option<&'static str> {
     let asked = [
-        (flags.format == Some(Format::Minidump), "--format minidump"),
+        (flags.format == Format::Minidump, "--format minidump"),
         (flags.how.is_some(), "--how"),
         (flags.max_pause.is_some(), "--max-pause"),
         (flags.max_size.is_some(), "--max-size"),
-        (flags.compress == Some(Compress::Zstd), "--compress"),
+        (flags.compress == Compress::Zstd, "--compress"),
     ];
     asked.into_iter().find(|(asked, _)| *asked).map(|(_, flag)| flag)
 }
 
 impl Taker {
-    pub fn new(folder: &Path, flags: &DumpFlags, stop: Stop) -> Self {
+    pub fn new(folder: &Path, flags: &Taking, stop: Stop) -> Self {
         // A program that has been replaced meanwhile, by an update say, is still there under this name.
         let program = std::env::current_exe().ok().filter(|path| path.exists());
         let program = program.unwrap_or_else(|| PathBuf::from("/proc/self/exe"));
-        Self { program, folder: folder.to_owned(), flags: flags.clone(), name: "process".to_owned(), stop }
-    }
-
-    /// The short name of the process, for the files' names.
-    pub fn set_name(&mut self, comm: &str) {
-        let harmless = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
-        let name: String = comm.chars().map(harmless).collect();
-        let name = name.trim_start_matches(['.', '-']);
-        if !name.is_empty() {
-            name.clone_into(&mut self.name);
-        }
+        Self { program, folder: folder.to_owned(), flags: flags.clone(), stop }
     }
 
     /// Takes one.
@@ -70,28 +60,19 @@ impl Taker {
             message: format!("cannot write dumps into {}: {why}", self.folder.display()),
         };
         std::fs::create_dir_all(&self.folder).map_err(output)?;
-        let path = self.free_path(firing.pid);
         let other = |message: String| TakeFailure { kind: FailureKind::Other, message };
         let mut child = Command::new(&self.program)
             .arg0("afterimage")
-            .args(self.arguments(firing.pid, &path))
+            .args(self.arguments(firing.pid))
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .map_err(|error| other(format!("cannot start {}: {error}", self.program.display())))?;
-        // Read in a thread of its own, so that it never waits for us.
-        let complaint = child.stderr.take().map(|mut from| {
-            std::thread::spawn(move || {
-                let mut text = Vec::new();
-                let _ = from.by_ref().take(LONGEST_COMPLAINT as u64).read_to_end(&mut text);
-                let _ = std::io::copy(&mut from, &mut std::io::sink());
-                String::from_utf8_lossy(&text).into_owned()
-            })
-        });
+        let (said, complaint) = (read(child.stdout.take()), read(child.stderr.take()));
         let status = self.wait(&mut child).map_err(|error| other(format!("cannot wait for the capture: {error}")))?;
-        let complaint = complaint.and_then(|thread| thread.join().ok()).unwrap_or_default();
-        if status.success() && path.exists() {
+        let (said, complaint) = (text(said), text(complaint));
+        if let Some(path) = path_in(&said).filter(|path| status.success() && path.exists()) {
             return Ok(path);
         }
         let kind = match status.code().and_then(|code| u8::try_from(code).ok()) {
@@ -104,9 +85,9 @@ impl Taker {
         Err(TakeFailure { kind, message })
     }
 
-    fn arguments(&self, pid: u32, path: &Path) -> Vec<OsString> {
+    fn arguments(&self, pid: u32) -> Vec<OsString> {
         let flags = &self.flags;
-        let mut out: Vec<OsString> = vec!["capture".into(), pid.to_string().into(), "--quiet".into()];
+        let mut out: Vec<OsString> = vec!["capture".into(), pid.to_string().into(), "--json".into()];
         let mut flag = |name: &str, value: Option<String>| {
             if let Some(value) = value {
                 out.push(name.into());
@@ -114,32 +95,14 @@ impl Taker {
             }
         };
         flag("--type", value_name(Some(flags.dump_type)));
-        flag("--format", value_name(flags.format));
+        flag("--format", value_name(Some(flags.format)));
         flag("--how", value_name(flags.how));
-        flag("--max-pause", flags.max_pause.clone());
-        flag("--max-size", flags.max_size.clone());
-        flag("--compress", value_name(flags.compress));
-        out.extend(["-o".into(), path.into()]);
+        flag("--max-pause", flags.max_pause.map(|time| format!("{}us", time.as_micros())));
+        flag("--max-size", flags.max_size.map(|size| size.to_string()));
+        flag("--compress", value_name(Some(flags.compress)));
+        // A folder: `capture` names the file, and never replaces one.
+        out.extend(["-o".into(), self.folder.clone().into()]);
         out
-    }
-
-    /// `<comm>.<pid>.core`, with a number if that exists.
-    fn free_path(&self, pid: u32) -> PathBuf {
-        let extension = match (self.flags.format, self.flags.compress) {
-            (Some(Format::Minidump), Some(Compress::Zstd)) => "dmp.zst",
-            (Some(Format::Minidump), _) => "dmp",
-            (_, Some(Compress::Zstd)) => "core.zst",
-            _ => "core",
-        };
-        let stem = format!("{}.{pid}", self.name);
-        let mut path = self.folder.join(format!("{stem}.{extension}"));
-        for n in 1u32..10_000 {
-            if !path.exists() {
-                break;
-            }
-            path = self.folder.join(format!("{stem}.{n}.{extension}"));
-        }
-        path
     }
 
     /// Waits for its end; tells it to end when the watch shall.
@@ -167,6 +130,27 @@ impl Taker {
     }
 }
 
+/// Reads in a thread of its own, so that the child never waits for us.
+fn read(from: Option<impl Read + Send + 'static>) -> Option<JoinHandle<String>> {
+    let mut from = from?;
+    Some(std::thread::spawn(move || {
+        let mut text = Vec::new();
+        let _ = from.by_ref().take(LONGEST_TEXT).read_to_end(&mut text);
+        let _ = std::io::copy(&mut from, &mut std::io::sink());
+        String::from_utf8_lossy(&text).into_owned()
+    }))
+}
+
+fn text(thread: Option<JoinHandle<String>>) -> String {
+    thread.and_then(|thread| thread.join().ok()).unwrap_or_default()
+}
+
+/// The dump's file, in what `capture --json` says.
+fn path_in(said: &str) -> Option<PathBuf> {
+    let object: serde_json::Value = serde_json::from_str(said.lines().next()?).ok()?;
+    Some(PathBuf::from(object.get("path")?.as_str()?))
+}
+
 /// The line that says what went wrong: the last of ours, or the first of all.
 fn cause(complaint: &str) -> Option<&str> {
     let mut lines = complaint.lines().map(str::trim).filter(|line| !line.is_empty());
@@ -181,7 +165,7 @@ fn value_name<T: ValueEnum>(value: Option<T>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::Type;
+    use crate::args::CaptureType;
     use std::os::unix::fs::PermissionsExt;
 
     /// A taker that calls this script instead of the real program.
@@ -193,17 +177,16 @@ mod tests {
             Command::new("sh").args(["-c", "printf '%s' \"$1\" > \"$2\"", "sh", &text]).arg(&program).status();
         assert!(written.unwrap().success());
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let flags = DumpFlags {
-            dump_type: Type::Small,
-            format: None,
+        let flags = Taking {
+            dump_type: CaptureType::Small,
+            format: Format::Elf,
             how: None,
-            max_pause: Some("20ms".into()),
+            max_pause: Some(Duration::from_millis(20)),
             max_size: None,
-            compress: None,
+            compress: Compress::None,
         };
         let mut taker = Taker::new(&folder.join("dumps"), &flags, Stop::default());
         taker.program = program;
-        taker.set_name("../a b");
         taker
     }
 
@@ -213,15 +196,18 @@ mod tests {
     }
 
     #[test]
-    fn the_child_gets_the_flags_and_a_free_name() {
+    fn the_child_gets_the_flags_and_names_the_file() {
         let dir = tempfile::tempdir().unwrap();
-        let taker = taker(dir.path(), "for last; do :; done; echo \"$@\" > \"$last\"");
-        let first = taker.take(&firing()).unwrap();
-        assert_eq!(first, dir.path().join("dumps/_a_b.7.core"));
-        let words = std::fs::read_to_string(&first).unwrap();
-        let expected = format!("capture 7 --quiet --type small --max-pause 20ms -o {}", first.display());
-        assert_eq!(words.trim(), expected);
-        assert_eq!(taker.take(&firing()).unwrap(), dir.path().join("dumps/_a_b.7.1.core"));
+        let script =
+            "for last; do :; done; echo \"$@\" > \"$last/a.core\"; echo \"{\\\"path\\\": \\\"$last/a.core\\\"}\"";
+        let path = taker(dir.path(), script).take(&firing()).unwrap();
+        let folder = dir.path().join("dumps");
+        assert_eq!(path, folder.join("a.core"));
+        let expected = format!(
+            "capture 7 --json --type small --format elf --max-pause 20000us --compress none -o {}",
+            folder.display()
+        );
+        assert_eq!(std::fs::read_to_string(&path).unwrap().trim(), expected);
     }
 
     #[test]

@@ -18,7 +18,8 @@ mod sparc;
 mod x86;
 
 use crate::bytes::Fields;
-use crate::{Arch, Os, Registers};
+use crate::write::pen::Pen;
+use crate::{Arch, Endian, Os, Registers};
 
 /// The layout of one thread note.
 #[derive(Debug)]
@@ -81,6 +82,50 @@ pub(super) fn find(os: Os, arch: Arch, size: usize) -> Option<Resolved> {
         .find(|layout| layout.size == size)
         .or_else(|| known().filter(|layout| layout.size < size).max_by_key(|layout| layout.size))?;
     Some(Resolved { layout, fields: layout.fields() })
+}
+
+/// What a thread note of Linux tells besides registers.
+pub(crate) struct Status {
+    /// Thread, parent, process group, session.
+    pub(crate) ids: [u32; 4],
+    /// The signal that it stopped for.
+    pub(crate) signal: i32,
+    /// Whether a note with floating-point registers follows.
+    pub(crate) has_fp: bool,
+}
+
+/// Encodes `elf_prstatus` of Linux for a processor and word size; registers that have no value are zeros, and the
+/// number of a system call is -1, "none". `None` if no layout is known.
+pub(crate) fn encode(registers: &Registers, word: usize, endian: Endian, status: &Status) -> Option<Vec<u8>> {
+    let arch = registers.arch();
+    let header = if word == 8 { 112 } else { 72 };
+    let known = FAMILIES.iter().flat_map(|family| family.iter());
+    let layout = known.filter(|l| l.os == Os::Linux && l.arch == arch).find(|l| l.at == header && l.word == word)?;
+    let mut note = vec![0; layout.size];
+    let mut put = |at: usize, width: usize, value: u64| {
+        let mut pen = Pen::new(endian);
+        pen.uint(value, width);
+        if let Some(place) = note.get_mut(at..at + width) {
+            place.copy_from_slice(&pen.done());
+        }
+    };
+    put(0, 4, status.signal as u64);
+    put(12, 2, status.signal as u64);
+    let ids = header - 8 * word - 16;
+    for (place, id) in status.ids.iter().enumerate() {
+        put(ids + 4 * place, 4, u64::from(*id));
+    }
+    let mut end = layout.at;
+    let info = arch.info();
+    for (at, width, slot) in layout.fields() {
+        end = end.max(at + width);
+        let call = info.registers.get(slot).is_some_and(|register| register.name.starts_with("orig_"));
+        if let Some(value) = registers.get(slot).or(call.then_some(u64::MAX)) {
+            put(at, width, value);
+        }
+    }
+    put(end, 4, u64::from(status.has_fp));
+    Some(note)
 }
 
 impl Layout {

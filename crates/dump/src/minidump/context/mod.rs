@@ -14,7 +14,8 @@ mod other;
 mod x86;
 
 use crate::bytes::Fields;
-use crate::{Arch, Registers};
+use crate::write::pen::Pen;
+use crate::{Arch, Endian, Registers};
 use std::sync::OnceLock;
 
 /// `CONTEXT_CONTROL`: program counter, stack pointer, flags.
@@ -30,11 +31,11 @@ const GROUPS: u64 = 0xff;
 type Field = (&'static str, usize, usize, u64);
 
 /// A layout.
-pub(super) struct ContextKind {
+pub(crate) struct ContextKind {
     /// Name in its specification.
-    pub(super) name: &'static str,
+    pub(crate) name: &'static str,
     /// Processor whose table the names are from.
-    pub(super) arch: Arch,
+    pub(crate) arch: Arch,
     /// Where the flags stand, and in how many bytes.
     flags: (usize, usize),
     /// The flags' bits that name the processor, and what they must be.
@@ -106,17 +107,39 @@ static KINDS: [&ContextKind; 12] = [
 ];
 
 /// A context that was read.
-pub(super) struct Context {
-    pub(super) kind: &'static ContextKind,
-    pub(super) flags: u64,
-    pub(super) registers: Registers,
+pub(crate) struct Context {
+    pub(crate) kind: &'static ContextKind,
+    pub(crate) flags: u64,
+    pub(crate) registers: Registers,
 }
 
 /// Reads a context by the processor that the dump names, else by whatever its flags fit.
-pub(super) fn read(arch: Arch, fields: Fields<'_>) -> Option<Context> {
+pub(crate) fn read(arch: Arch, fields: Fields<'_>) -> Option<Context> {
     let own = KINDS.iter().filter(|kind| kind.arch == arch).find(|kind| kind.matches(fields));
     let kind = own.or_else(|| KINDS.iter().find(|kind| kind.arch != arch && kind.matches(fields)))?;
     Some(Context { kind, flags: kind.flags(fields).unwrap_or(0), registers: kind.read(fields) })
+}
+
+/// Layouts that are written, with the bytes of the whole structure.
+static WRITTEN: [(&ContextKind, usize); 4] =
+    [(&amd64::AMD64, 1232), (&x86::X86, 716), (&arm64::ARM64, 912), (&arm::ARM_BREAKPAD, 368)];
+
+/// Encodes the registers that are known into a whole context without floating-point registers.
+///
+/// `None` for processors without a layout that is written, and when nothing is known.
+pub(crate) fn encode(registers: &Registers, endian: Endian) -> Option<Vec<u8>> {
+    let (kind, size) = WRITTEN.iter().find(|(kind, _)| kind.arch == registers.arch())?;
+    let mut pen = Pen::new(endian);
+    pen.zeros(*size);
+    let mut groups = 0;
+    for (&(_, at, width, group), &slot) in kind.fields.iter().zip(kind.slots()) {
+        if let Some(value) = registers.get(slot) {
+            pen.fill(at, value, width);
+            groups |= group;
+        }
+    }
+    pen.fill(kind.flags.0, kind.cpu.1 | groups, kind.flags.1);
+    (groups != 0).then(|| pen.done())
 }
 
 /// Bytes that hold all integer registers of any layout; longer contexts are vector state.
@@ -154,7 +177,6 @@ pub(super) fn x86_of_amd64(native: &Registers) -> Registers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Endian;
 
     #[test]
     fn layouts_name_registers_that_exist_and_do_not_overlap() {

@@ -1,0 +1,127 @@
+//! Whose dump is taken: a process by any of its threads' ids, and why it cannot be taken, in words that help.
+//!
+//! *Trap*: ids are used again. The pidfd is opened first and what /proc says is read after it; if the process has
+//! ended by then, nothing that was read counts.
+
+use super::LiveError;
+use crate::procfs::{self, Stat, Status};
+use crate::sys::{self, Tid};
+use std::io;
+use std::os::fd::OwnedFd;
+
+/// A process that can be captured, as far as is known before it is tried.
+pub(super) struct Subject {
+    pub(super) pid: Tid,
+    pub(super) pidfd: OwnedFd,
+    pub(super) status: Status,
+}
+
+/// A kernel thread.
+const PF_KTHREAD: u64 = 0x0020_0000;
+
+impl Subject {
+    /// Looks at a process or thread id.
+    pub(super) fn find(id: Tid) -> Result<Self, LiveError> {
+        let none = |_| LiveError::NoProcess { pid: id };
+        let status = Status::read(id).map_err(none)?;
+        let pid = if status.tgid > 0 { status.tgid } else { id };
+        let raw = rustix::process::Pid::from_raw(pid).ok_or(LiveError::NoProcess { pid: id })?;
+        if pid == sys::own_pid() {
+            return Err(LiveError::Own);
+        }
+        let pidfd = rustix::process::pidfd_open(raw, rustix::process::PidfdFlags::empty());
+        let pidfd = pidfd.map_err(|error| none(error.into()))?;
+        let status = Status::read(pid).map_err(none)?;
+        let stat = Stat::read(&format!("/proc/{pid}/stat")).map_err(none)?;
+        if stat.flags & PF_KTHREAD != 0 {
+            return Err(LiveError::KernelThread { pid, name: status.name });
+        }
+        // A leader may have ended before its threads: then the process lives.
+        let dead = matches!(status.state, b'Z' | b'X');
+        if dead && procfs::threads(pid).map_or(0, |threads| threads.len()) <= 1 {
+            return Err(LiveError::Zombie { pid, parent: stat.ppid });
+        }
+        if status.tracer != 0 {
+            let tracer = status.tracer;
+            let name = Status::read(tracer).map(|status| status.name).unwrap_or_default();
+            return Err(LiveError::Traced { pid, tracer: tracer as u32, name });
+        }
+        Ok(Self { pid, pidfd, status })
+    }
+
+    /// What a failure to seize it means.
+    pub(super) fn refusal(&self, error: &io::Error) -> LiveError {
+        let pid = self.pid;
+        match error.raw_os_error() {
+            Some(libc::ESRCH) => return LiveError::Vanished { pid },
+            Some(libc::EPERM | libc::EACCES) => {}
+            _ => return LiveError::System { what: "stop the process", source: io::Error::from(error.kind()) },
+        }
+        if let Ok(now) = Status::read(pid)
+            && now.tracer != 0
+        {
+            let name = Status::read(now.tracer).map(|status| status.name).unwrap_or_default();
+            return LiveError::Traced { pid, tracer: now.tracer as u32, name };
+        }
+        LiveError::NotPermitted { pid, why: self.why_not_permitted() }
+    }
+
+    fn why_not_permitted(&self) -> String {
+        let own = rustix::process::getuid().as_raw();
+        let scope = std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").unwrap_or_default();
+        let capability = "CAP_SYS_PTRACE is needed: run as root, or with sudo";
+        if scope.trim() == "3" {
+            return "kernel.yama.ptrace_scope is 3: nobody may look into a process until the next boot".into();
+        }
+        if own == 0 {
+            return "this root has no CAP_SYS_PTRACE (a container's, perhaps), or a security module forbids it".into();
+        }
+        if self.status.uid != own {
+            return format!("it belongs to user {}, this is user {own}; {capability}", self.status.uid);
+        }
+        match scope.trim() {
+            "2" => format!("kernel.yama.ptrace_scope is 2; {capability}"),
+            "1" => format!(
+                "kernel.yama.ptrace_scope is 1, and it is no child of ours; {capability}, or it calls prctl(PR_SET_PTRACER)"
+            ),
+            _ => format!("it is marked as not dumpable, or has privileges that we lack; {capability}"),
+        }
+    }
+}
+
+/// All processes with this short name, or whose program's file is called so.
+pub(super) fn by_name(name: &str) -> Vec<Tid> {
+    let own = sys::own_pid();
+    processes().filter(|&pid| pid != own && has_name(pid, name)).collect()
+}
+
+fn has_name(pid: Tid, name: &str) -> bool {
+    let exe = std::fs::read_link(format!("/proc/{pid}/exe")).ok();
+    let file = exe.as_ref().and_then(|path| path.file_name()).and_then(|file| file.to_str());
+    // A program that was replaced on disk is "name (deleted)".
+    file.is_some_and(|file| file.trim_end_matches(" (deleted)") == name)
+        || Status::read(pid).is_ok_and(|status| status.name == name)
+}
+
+fn processes() -> impl Iterator<Item = Tid> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let mut pids: Vec<Tid> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    pids.sort_unstable();
+    pids.into_iter()
+}
+
+/// A process and all that descend from it, itself first.
+pub(super) fn tree(root: Tid) -> Vec<Tid> {
+    let parent = |pid: Tid| Stat::read(&format!("/proc/{pid}/stat")).ok().map(|stat| stat.ppid as Tid);
+    let all: Vec<(Tid, Tid)> = processes().filter_map(|pid| Some((pid, parent(pid)?))).collect();
+    let mut tree = vec![root];
+    let mut at = 0;
+    while let Some(&of) = tree.get(at) {
+        tree.extend(all.iter().filter(|(pid, parent)| *parent == of && *pid != of).map(|(pid, _)| *pid));
+        at += 1;
+    }
+    // This program itself may be a child of what it captures (a shell); it cannot stop itself.
+    let own = sys::own_pid();
+    tree.retain(|&pid| pid != own);
+    tree
+}
