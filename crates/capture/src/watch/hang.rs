@@ -37,11 +37,7 @@ impl Detector for Hang {
         (stuck >= self.limit).then(|| Reading {
             value: time_words(stuck),
             threshold: time_words(self.limit),
-            words: format!(
-                "no thread has run for {}, as long as {} or longer",
-                time_words(stuck),
-                time_words(self.limit)
-            ),
+            words: format!("no thread has run for {}; the limit is {}", time_words(stuck), time_words(self.limit)),
         })
     }
 
