@@ -220,6 +220,16 @@ impl Attached {
     }
 }
 
+impl Drop for Attached {
+    /// The kernel lets all tracees go when this thread ends, but a signal whose stop has been taken and not answered
+    /// would be lost (`wait_task_stopped` clears it).
+    fn drop(&mut self) {
+        while let Some((tid, event, _)) = self.changes.queue.pop_front() {
+            self.handle(tid, event, &mut |_, _| false);
+        }
+    }
+}
+
 /// Whether this signal will kill the process. A fault whose signal is blocked or ignored kills all the same: the kernel
 /// has then reset the disposition before the stop.
 fn deadly(tid: Tid, signal: i32) -> bool {

@@ -34,6 +34,7 @@
 mod cgroup;
 mod clock;
 mod detector;
+mod dumps;
 mod error;
 mod hang;
 mod log;
@@ -54,7 +55,7 @@ pub use self::target::Target;
 pub use self::trigger::{HttpUrl, Pace, Resource, SignalSet, Stall, Trigger};
 pub use crate::run::Ended;
 
-use self::session::Job;
+use self::dumps::Job;
 use afterimage_dump::DumpType;
 use std::path::PathBuf;
 use std::sync::mpsc;

@@ -8,36 +8,23 @@
 //!
 //! *Trap*: whatever blocks in this thread holds up a traced process. Only the writing of its own dump may.
 
-use super::detector::{self, Detector, Reading};
+use super::detector::{self, Detector};
+use super::dumps::{Dumps, Job};
 use super::sample::Sampler;
 use super::signals::Signals;
 use super::stop::Wake;
 use super::target::{self, Opened};
-use super::trigger::signal_words;
-use super::{FailureKind, Firing, Outcome, TakeFailure, Target, Trigger, Watch, WatchEnd, WatchError, WatchEvent};
-use crate::output::{Settings, Unfinished};
-use crate::run::{CaptureError, Ended};
+use super::{Outcome, TakeFailure, Target, Trigger, Watch, WatchEnd, WatchError, WatchEvent};
+use crate::run::Ended;
 use crate::sys::ChildSignal;
-use crate::tracer::{Attached, Command, Moment, reap};
+use crate::tracer::{Attached, Command, reap};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::os::fd::AsFd;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 
-/// So many failed dumps in a row end a watch.
-const MAX_FAILURES: u32 = 3;
 /// Without news of a child of ours (SIGCHLD is ignored, say) it is looked at so often.
 const CHILD_PATIENCE: Duration = Duration::from_millis(100);
-
-/// Work for the caller's thread.
-pub(super) enum Job {
-    /// Tell it.
-    Event(WatchEvent),
-    /// Take a dump, then answer.
-    Take(Firing),
-    /// Finish a dump that is written, then answer.
-    Finish(Firing, Result<Unfinished, CaptureError>),
-}
 
 /// The trigger's name, the detector.
 type Detectors = Vec<(&'static str, Box<dyn Detector>)>;
@@ -53,19 +40,6 @@ struct Started {
     target: Opened,
     trace: Option<Trace>,
     detectors: Detectors,
-}
-
-/// What is told to the caller, and what has come of it.
-struct Dumps<'a> {
-    watch: &'a Watch,
-    pid: u32,
-    jobs: Sender<Job>,
-    replies: Receiver<Result<(), TakeFailure>>,
-    under_way: u32,
-    taken: u32,
-    failures: u32,
-    failure: Option<TakeFailure>,
-    last: Option<Instant>,
 }
 
 /// Watches; runs in a thread of its own, whose end lets a traced process go.
@@ -104,17 +78,7 @@ pub(super) fn watch(
         let end = watch.stop.requested().map_or(WatchEnd::Timeout, WatchEnd::Stopped);
         return Ok(Outcome { end, dumps: 0, failure: None });
     };
-    let dumps = Dumps {
-        watch,
-        pid: target.pid as u32,
-        jobs,
-        replies,
-        under_way: 0,
-        taken: 0,
-        failures: 0,
-        failure: None,
-        last: None,
-    };
+    let dumps = Dumps::new(watch, target.pid as u32, jobs, replies);
     Session { watch, target, trace, signals, wake, dumps, deadline, ended: None, gone: false }.run(detectors)
 }
 
@@ -241,7 +205,11 @@ impl Session<'_> {
             self.replies(&mut detectors);
             if end.is_none() {
                 end = self.ending(now);
-                if matches!(end, Some(WatchEnd::Count | WatchEnd::Timeout)) && self.stays(end.as_ref()) && !self.gone {
+                if matches!(end, Some(WatchEnd::Count | WatchEnd::Timeout))
+                    && self.stays(end.as_ref())
+                    && !self.gone
+                    && !self.dumps.death
+                {
                     let text = "watching is over; waiting for the program to end";
                     self.dumps.tell(WatchEvent::Remark(text.to_owned()));
                 }
@@ -276,7 +244,7 @@ impl Session<'_> {
             Some(WatchEnd::Count)
         } else if self.gone && self.dumps.under_way == 0 {
             Some(WatchEnd::TargetEnded)
-        } else if self.dumps.failures >= MAX_FAILURES {
+        } else if self.dumps.failing() {
             Some(WatchEnd::GaveUp)
         } else {
             self.deadline.filter(|deadline| now >= *deadline).map(|_| WatchEnd::Timeout)
@@ -290,27 +258,16 @@ impl Session<'_> {
 
     /// Handles what the traced process has come to. `wanted` tells whether a death may still be dumped.
     fn trace(&mut self, wanted: bool) -> Result<(), WatchError> {
-        let Some(trace) = &mut self.trace else { return Ok(()) };
-        trace.news.clear();
-        let dumps = &mut self.dumps;
-        let ended = trace.attached.drain(&mut |moment, take| {
-            if !wanted || dumps.remaining() == 0 {
-                return false;
-            }
-            let Some(firing) = dumps.death(moment) else { return false };
-            dumps.tell(WatchEvent::Fired(firing.clone()));
-            let written = take(&dumps.settings());
-            dumps.begin(Job::Finish(firing, written));
-            true
-        });
-        self.ended = ended.map_err(|source| WatchError::System { what: "wait for the process", source })?;
-        self.gone |= self.ended.is_some();
+        if let Some(trace) = &mut self.trace {
+            trace.news.clear();
+            self.ended = drain(&mut trace.attached, &mut self.dumps, wanted)?;
+            self.gone |= self.ended.is_some();
+        }
         Ok(())
     }
 
     fn replies(&mut self, detectors: &mut Detectors) {
-        while let Ok(reply) = self.dumps.replies.try_recv() {
-            self.dumps.answered(reply);
+        while self.dumps.take_reply() {
             for (_, detector) in &mut *detectors {
                 detector.disturbed();
             }
@@ -363,8 +320,8 @@ impl Session<'_> {
             let patience = if trace.attached.more() { Duration::ZERO } else { CHILD_PATIENCE };
             timeout = Some(timeout.map_or(patience, |timeout| timeout.min(patience)));
         }
+        let until = timeout.and_then(|timeout| now.checked_add(timeout));
         let mut fds = vec![PollFd::new(&self.wake, PollFlags::IN)];
-        fds.extend(self.trace.iter().map(|trace| PollFd::new(&trace.news, PollFlags::IN)));
         fds.extend(self.signals.iter().map(|signals| PollFd::from_borrowed_fd(signals.fd(), PollFlags::IN)));
         if !self.gone {
             fds.push(PollFd::from_borrowed_fd(self.target.pidfd.as_fd(), PollFlags::IN));
@@ -379,13 +336,33 @@ impl Session<'_> {
         for (_, detector) in polled.iter().filter_map(|at| detectors.get(*at)) {
             fds.extend(detector.descriptor().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::PRI)));
         }
-        match poll(&mut fds, timeout.and_then(|timeout| Timespec::try_from(timeout).ok()).as_ref()) {
-            Ok(_) => {}
-            // A signal: its handler has written into a pipe, or made something readable.
-            Err(rustix::io::Errno::INTR) => return Ok(()),
-            Err(errno) => return Err(WatchError::System { what: "wait", source: errno.into() }),
+        let (mut attached, news) = match &mut self.trace {
+            Some(trace) => (Some(&mut trace.attached), Some(&trace.news)),
+            None => (None, None),
+        };
+        let others = fds.len();
+        fds.extend(news.map(|news| PollFd::new(news, PollFlags::IN)));
+        loop {
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            let ready = match poll(&mut fds, left.and_then(|left| Timespec::try_from(left).ok()).as_ref()) {
+                Ok(ready) => ready,
+                // A signal: its handler has written into a pipe, or made something readable.
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(errno) => return Err(WatchError::System { what: "wait", source: errno.into() }),
+            };
+            let only_news = ready == 1 && fds.get(others).is_some_and(|news| !news.revents().is_empty());
+            let (true, Some(attached), Some(news)) = (only_news, &mut attached, news) else { break };
+            // A short way for the thousands of signals that mean nothing to us: the process waits for each.
+            news.clear();
+            let under_way = self.dumps.under_way;
+            self.ended = drain(attached, &mut self.dumps, next_sample.is_some())?;
+            self.gone |= self.ended.is_some();
+            let late = until.is_some_and(|until| Instant::now() >= until);
+            if self.gone || late || attached.more() || self.dumps.under_way != under_way {
+                return Ok(());
+            }
         }
-        let ready: Vec<PollFlags> = fds.iter().skip(fixed).map(PollFd::revents).collect();
+        let ready: Vec<PollFlags> = fds.iter().skip(fixed).take(polled.len()).map(PollFd::revents).collect();
         let ended = !self.gone && fds.get(fixed - 1).is_some_and(|pidfd| !pidfd.revents().is_empty());
         drop(fds);
         self.wake.clear();
@@ -410,79 +387,18 @@ impl Session<'_> {
     }
 }
 
-impl Dumps<'_> {
-    fn tell(&self, event: WatchEvent) {
-        // The caller has gone only if it panicked.
-        let _ = self.jobs.send(Job::Event(event));
-    }
-
-    fn settings(&self) -> Settings {
-        Settings { dir: self.watch.output_dir.clone(), dump_type: self.watch.dump_type }
-    }
-
-    /// Dumps that may still be begun.
-    fn remaining(&self) -> u32 {
-        self.watch.count.saturating_sub(self.taken + self.under_way)
-    }
-
-    /// The end of the cooldown, if it lasts.
-    fn cooling(&self, now: Instant) -> Option<Instant> {
-        self.last?.checked_add(self.watch.cooldown).filter(|until| *until > now)
-    }
-
-    fn firing(&self, trigger: &'static str, reading: Reading) -> Firing {
-        let Reading { value, threshold, words } = reading;
-        Firing { pid: self.pid, trigger, value, threshold, words }
-    }
-
-    /// The firing for a last moment, if a trigger asks for it.
-    fn death(&self, moment: Moment) -> Option<Firing> {
-        let triggers = &self.watch.triggers;
-        let reading = |value: String, words: String, trigger: &Trigger| {
-            let reading = Reading { value, threshold: trigger.to_string(), words };
-            self.firing(trigger.name(), reading)
-        };
-        match moment {
-            Moment::Signal { signal } => {
-                let wants = |trigger: &&Trigger| matches!(trigger, Trigger::Signal(set) if set.contains(signal));
-                let trigger = triggers.iter().find(wants)?;
-                let name = signal_words(signal);
-                Some(reading(name.clone(), format!("{name} is about to kill it"), trigger))
-            }
-            Moment::Exit(ended) => {
-                let trigger = triggers.iter().find(|trigger| **trigger == Trigger::Exit)?;
-                let (value, words) = match ended {
-                    Ended::Exited(status) => {
-                        (format!("exit status {status}"), format!("it is about to end with status {status}"))
-                    }
-                    Ended::Signaled(signal) => {
-                        let name = signal_words(signal);
-                        (name.clone(), format!("it is about to end by {name}"))
-                    }
-                };
-                Some(reading(value, words, trigger))
-            }
+/// Handles what the traced process has come to, and has its death dumped if that is `wanted`.
+fn drain(attached: &mut Attached, dumps: &mut Dumps<'_>, wanted: bool) -> Result<Option<Ended>, WatchError> {
+    let ended = attached.drain(&mut |moment, take| {
+        if !wanted || dumps.remaining() == 0 {
+            return false;
         }
-    }
-
-    fn begin(&mut self, job: Job) {
-        self.under_way += 1;
-        self.last = Some(Instant::now());
-        let _ = self.jobs.send(job);
-    }
-
-    fn answered(&mut self, reply: Result<(), TakeFailure>) {
-        self.under_way = self.under_way.saturating_sub(1);
-        match reply {
-            Ok(()) => {
-                self.taken += 1;
-                self.failures = 0;
-            }
-            Err(failure) => {
-                // A process that went away is no reason to give up: that it has ended will be seen.
-                self.failures += u32::from(failure.kind != FailureKind::Vanished);
-                self.failure = Some(failure);
-            }
-        }
-    }
+        let Some(firing) = dumps.death(moment) else { return false };
+        dumps.tell(WatchEvent::Fired(firing.clone()));
+        let written = take(&dumps.settings());
+        dumps.begin(Job::Finish(firing, written));
+        dumps.death = true;
+        true
+    });
+    ended.map_err(|source| WatchError::System { what: "wait for the process", source })
 }
