@@ -39,6 +39,7 @@ complete -c afterimage -n "__fish_afterimage_needs_command" -s V -l version -d '
 complete -c afterimage -n "__fish_afterimage_needs_command" -f -a "demo" -d 'Crash a built-in sample program, capture it, explain it, and show each step\'s command'
 complete -c afterimage -n "__fish_afterimage_needs_command" -f -a "run" -d 'Run a program; if it, a thread or a child of it dies of a signal, write a dump and say why'
 complete -c afterimage -n "__fish_afterimage_needs_command" -f -a "capture" -d 'Take a dump of a running process, which goes on running'
+complete -c afterimage -n "__fish_afterimage_needs_command" -f -a "watch" -d 'Watch a running program, and take a dump of it when something happens'
 complete -c afterimage -n "__fish_afterimage_needs_command" -f -a "info" -d 'Say what file this is: format, type, system, time, completeness'
 complete -c afterimage -n "__fish_afterimage_needs_command" -f -a "explain" -d 'Say what happened, where, and why'
 complete -c afterimage -n "__fish_afterimage_needs_command" -f -a "show" -d 'Show one table'
@@ -107,6 +108,62 @@ complete -c afterimage -n "__fish_afterimage_using_subcommand capture" -s v -l v
 complete -c afterimage -n "__fish_afterimage_using_subcommand capture" -l no-network -d 'Ask no debuginfod server, whatever DEBUGINFOD_URLS says'
 complete -c afterimage -n "__fish_afterimage_using_subcommand capture" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c afterimage -n "__fish_afterimage_using_subcommand capture" -s V -l version -d 'Print version'
+complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -l name -d 'Watch the only process of this name: its short name or its program\'s' -r
+complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -l cpu-above -d 'Processor time above this percentage of one processor (250: two and a half) for all of --for' -r
+complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -l cpu-below -d 'Processor time below this percentage for all of --for' -r
+complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -l for -d 'How long CPU or pressure must last [default: 10s for CPU, 2s for pressure]' -r
+complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -l memory-above -d 'Resident memory above this. Of several sizes each fires once' -r
+complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -l memory-below -d 'Resident memory below this' -r
+complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -l memory-step -d 'Resident memory grown by this since the start, and again at each further step' -r
+complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -l threads-above -d 'More threads than this' -r
+complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -l fds-above -d 'More open file descriptors than this' -r
+complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -l signal -d 'One of these signals is about to kill it, as SEGV,ABRT; `fatal` for any. Traces the program' -r
+complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -l hang -d 'No thread has run for this long. A server that merely has nothing to do looks the same' -r
+complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -l probe-http -d 'This address does not answer, or with a status of 500 or more. Plain http:// only' -r
+complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -l probe-command -d 'This command, run by `sh -c` with AFTERIMAGE_PID set, does not exit with 0' -r
+complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -l probe-timeout -d 'A probe that takes longer has failed' -r
+complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -l probe-failures -d 'So many failures in a row fire' -r
+complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -l probe-every -d 'Time between probes' -r
+complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -l pressure -d 'Tasks of its control group, or else of the machine, wait for memory, cpu or io, as memory=10 or io:full=5' -r
+complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -l cgroup-memory -d 'Memory of its control group above this percentage of the limit, without files that can be dropped' -r
+complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -l log -d 'A line appended to this file matches --match. Rotation is followed' -r -F
+complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -l match -d 'Regular expression for --log' -r
+complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -l at -d 'At this local time, as 03:30 or 03:30:15' -r
+complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -l every -d 'Again and again after this time' -r
+complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -l count -d 'End after so many dumps' -r
+complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -l cooldown -d 'No dump within this time after the last one. A death does not wait' -r
+complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -l interval -d 'Time between samples, at least 100ms' -r
+complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -l timeout -d 'Stop watching after this time' -r
+complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -l then -d 'Run this by `sh -c` after each dump, with AFTERIMAGE_DUMP, AFTERIMAGE_PID and AFTERIMAGE_TRIGGER set' -r
+complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -s o -l output -d 'Folder for the dumps' -r -F
+complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -l type -d 'How much of the process the dump shall hold' -r -f -a "complete\t'All mapped memory, files too'
+active\t'What cannot be had from files; honours coredump_filter and MADV_DONTDUMP'
+small\t'Registers, stacks and what they point at'
+automatic\t'Active, or less if the disk has no room for it'"
+complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -l format -d 'The container' -r -f -a "elf\t'An ELF core, for gdb, lldb, eu-stack'
+minidump\t'A minidump, for minidump-stackwalk, WinDbg, lldb'"
+complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -l how -d 'Take this way, and no other' -r -f -a "precopy\t'Copy while it runs'
+snapshot\t'Copy as fork does'
+stop\t'Read while it stands'"
+complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -l max-pause -d 'The longest stop that the process can bear, as 20ms' -r
+complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -l max-size -d 'The longest dump, before packing, as 50M: the most useful memory first' -r
+complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -l compress -d 'Pack the dump' -r -f -a "zstd\t'Zstandard, in frames that can be read one by one'
+none\t'Nothing'"
+complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -l launch -d 'Start this program and watch it. Everything after --launch belongs to it, so it comes last' -r
+complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -l color -d 'Colours: on a terminal, always, or never' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -l debug -d 'A program, library, debug file or `.sym` file, or a folder with such files (may be repeated)' -r -F
+complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -l sysroot -d 'Look up the dump\'s paths under this folder' -r -F
+complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -l wait -d 'With --name: wait until there is such a process'
+complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -l exit -d 'It is about to end, in whatever way. Traces the program'
+complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -l json -d 'One JSON object a line'
+complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -l csv -d 'Comma-separated values with a line of column names'
+complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -s q -l quiet -d 'No progress and no remarks'
+complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -s v -l verbose -d 'Say more: how frames were found, all registers, where files were found'
+complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -l no-network -d 'Ask no debuginfod server, whatever DEBUGINFOD_URLS says'
+complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -s V -l version -d 'Print version'
 complete -c afterimage -n "__fish_afterimage_using_subcommand info" -l color -d 'Colours: on a terminal, always, or never' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
@@ -202,14 +259,15 @@ complete -c afterimage -n "__fish_afterimage_using_subcommand man" -s v -l verbo
 complete -c afterimage -n "__fish_afterimage_using_subcommand man" -l no-network -d 'Ask no debuginfod server, whatever DEBUGINFOD_URLS says'
 complete -c afterimage -n "__fish_afterimage_using_subcommand man" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c afterimage -n "__fish_afterimage_using_subcommand man" -s V -l version -d 'Print version'
-complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture info explain show tables convert completions man help" -f -a "demo" -d 'Crash a built-in sample program, capture it, explain it, and show each step\'s command'
-complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture info explain show tables convert completions man help" -f -a "run" -d 'Run a program; if it, a thread or a child of it dies of a signal, write a dump and say why'
-complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture info explain show tables convert completions man help" -f -a "capture" -d 'Take a dump of a running process, which goes on running'
-complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture info explain show tables convert completions man help" -f -a "info" -d 'Say what file this is: format, type, system, time, completeness'
-complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture info explain show tables convert completions man help" -f -a "explain" -d 'Say what happened, where, and why'
-complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture info explain show tables convert completions man help" -f -a "show" -d 'Show one table'
-complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture info explain show tables convert completions man help" -f -a "tables" -d 'List all tables with their columns and keys'
-complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture info explain show tables convert completions man help" -f -a "convert" -d 'Write a dump in another form: an ELF core or a minidump, packed or not'
-complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture info explain show tables convert completions man help" -f -a "completions" -d 'Print a completion script for a shell'
-complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture info explain show tables convert completions man help" -f -a "man" -d 'Print the manual page, or write one page a verb into a folder'
-complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture info explain show tables convert completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture watch info explain show tables convert completions man help" -f -a "demo" -d 'Crash a built-in sample program, capture it, explain it, and show each step\'s command'
+complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture watch info explain show tables convert completions man help" -f -a "run" -d 'Run a program; if it, a thread or a child of it dies of a signal, write a dump and say why'
+complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture watch info explain show tables convert completions man help" -f -a "capture" -d 'Take a dump of a running process, which goes on running'
+complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture watch info explain show tables convert completions man help" -f -a "watch" -d 'Watch a running program, and take a dump of it when something happens'
+complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture watch info explain show tables convert completions man help" -f -a "info" -d 'Say what file this is: format, type, system, time, completeness'
+complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture watch info explain show tables convert completions man help" -f -a "explain" -d 'Say what happened, where, and why'
+complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture watch info explain show tables convert completions man help" -f -a "show" -d 'Show one table'
+complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture watch info explain show tables convert completions man help" -f -a "tables" -d 'List all tables with their columns and keys'
+complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture watch info explain show tables convert completions man help" -f -a "convert" -d 'Write a dump in another form: an ELF core or a minidump, packed or not'
+complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture watch info explain show tables convert completions man help" -f -a "completions" -d 'Print a completion script for a shell'
+complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture watch info explain show tables convert completions man help" -f -a "man" -d 'Print the manual page, or write one page a verb into a folder'
+complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture watch info explain show tables convert completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -1,6 +1,7 @@
 //! Takes memory dumps of processes without harming them.
 //!
-//! *What it is*: [`run()`] starts a program under watch and writes a dump at the very moment at which a signal kills it.
+//! *What it is*: [`run()`] starts a program under watch and writes a dump at the very moment at which a signal kills it;
+//! [`watch::watch()`] waits until something happens to a process and has it dumped then.
 //! *What it is not*: it knows no symbols and explains nothing; it works when things are broken.
 //!
 //! ```no_run
@@ -37,6 +38,7 @@ mod snapshot;
 mod sys;
 mod touched;
 mod tracer;
+pub mod watch;
 
 /// Makes writes past the limit of file sizes (RLIMIT_FSIZE) fail instead of ending this process by SIGXFSZ.
 ///

@@ -44,6 +44,17 @@ impl Status {
         Ok(Self::parse(&std::fs::read(format!("/proc/{tid}/status"))?))
     }
 
+    /// How often a thread has been switched out, by itself and by force.
+    pub(crate) fn read_switches(pid: Tid, tid: Tid) -> io::Result<(u64, u64)> {
+        let text = std::fs::read(format!("/proc/{pid}/task/{tid}/status"))?;
+        let text = String::from_utf8_lossy(&text);
+        let count = |key: &str| {
+            let value = text.lines().find_map(|line| line.strip_prefix(key))?;
+            value.trim().parse().ok()
+        };
+        Ok((count("voluntary_ctxt_switches:").unwrap_or(0), count("nonvoluntary_ctxt_switches:").unwrap_or(0)))
+    }
+
     fn parse(text: &[u8]) -> Self {
         let mut status = Self::default();
         for line in text.split(|&byte| byte == b'\n') {
@@ -100,6 +111,7 @@ pub(crate) struct Stat {
     /// User, kernel, children's user, children's kernel.
     pub(crate) times: [u64; 4],
     pub(crate) nice: i8,
+    pub(crate) threads: u32,
     /// Ticks after boot.
     pub(crate) start: u64,
 }
@@ -122,6 +134,7 @@ impl Stat {
             flags: field(9) as u64,
             times: [field(14) as u64, field(15) as u64, field(16) as u64, field(17) as u64],
             nice: field(19) as i8,
+            threads: field(20) as u32,
             start: field(22) as u64,
         }
     }
@@ -303,6 +316,7 @@ mod tests {
         assert!(status.arranged_for(libc::SIGSEGV) && status.arranged_for(libc::SIGPIPE));
         assert!(!status.arranged_for(libc::SIGABRT));
         let stat = Stat::parse(b"7 (a) b) t 1 7 9 0 -1 4194304 0 0 0 0 11 12 13 14 20 -5 1 0 99 0");
+        assert_eq!(stat.threads, 1);
         assert_eq!((stat.ppid, stat.session, stat.times, stat.nice, stat.start), (1, 9, [11, 12, 13, 14], -5, 99));
     }
 

@@ -19,8 +19,8 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// One `run` at a time: signal handlers belong to the whole process.
-static TAKEN: AtomicBool = AtomicBool::new(false);
+/// One user at a time: signal handlers belong to the whole process.
+pub(crate) static TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// How long to wait for the program's own copy of a signal that was sent to the whole group.
 const GROUP_COPY_WAIT: Duration = Duration::from_millis(15);
@@ -30,7 +30,7 @@ const GROUP_COPY_AGE: Duration = Duration::from_millis(500);
 
 /// Signals that are handed on, besides the real-time ones. SIGKILL and SIGSTOP cannot be; synchronous faults, SIGCHLD,
 /// SIGPIPE and limits on CPU time or file size are the watcher's own affair.
-const HANDED_ON: [i32; 15] = [
+pub(crate) const HANDED_ON: [i32; 15] = [
     libc::SIGHUP,
     libc::SIGINT,
     libc::SIGQUIT,

@@ -37,6 +37,7 @@ pub(crate) struct Crash<'a> {
     pub(crate) pid: Tid,
     pub(crate) tid: Tid,
     pub(crate) comm: &'a str,
+    /// 0 for a process that is only looked at.
     pub(crate) signal: i32,
     pub(crate) info: &'a RawSiginfo,
     /// Whether the kernel ended the process without telling: then `info` comes from the registers.

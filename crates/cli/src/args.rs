@@ -1,5 +1,9 @@
 //! Verbs, flags and their help: one declaration that also makes the manual page and the shell completions.
 
+mod watch;
+
+pub use self::watch::{Triggers, Watch};
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -12,6 +16,7 @@ Examples:
   afterimage demo                           see a crash explained, step by step
   afterimage run -- ./server --port 80      run a program; if it dies of a signal, say why
   afterimage capture 1234                   take a dump of a running process, without stopping it
+  afterimage watch 1234 --memory-above 2G   take a dump when something happens
   afterimage explain core.1234              what happened, where, and why
   afterimage show core.1234 frames --json   one table, one JSON object a line
 
@@ -99,6 +104,8 @@ pub enum Verb {
     Run(Run),
     /// Take a dump of a running process, which goes on running.
     Capture(Capture),
+    /// Watch a running program, and take a dump of it when something happens.
+    Watch(Box<Watch>),
     /// Say what file this is: format, type, system, time, completeness.
     Info(One),
     /// Say what happened, where, and why.

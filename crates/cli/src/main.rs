@@ -37,6 +37,7 @@ fn dispatch(arguments: &Arguments) -> Result<u8, Failure> {
         Verb::Demo(demo) => commands::demo::demo(demo, common),
         Verb::Run(run) => commands::run::run(run, common),
         Verb::Capture(capture) => commands::capture::capture(capture, common),
+        Verb::Watch(watch) => commands::watch::watch(watch, common),
         Verb::Info(one) => commands::info::info(&one.dump, common),
         Verb::Explain(one) => commands::explain::explain(&one.dump, common),
         Verb::Show(show) => commands::show::show(show, common),

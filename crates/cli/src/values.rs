@@ -1,4 +1,4 @@
-//! Values of flags: times and sizes as people write them.
+//! Values of flags: times, sizes and percentages as people write them.
 //!
 //! *Example*: `duration("20ms")` and `size("64K")`.
 //!
@@ -38,6 +38,14 @@ pub fn size(text: &str) -> Result<u64, String> {
     if bytes.is_finite() && (0.0..1.8e19).contains(&bytes) { Ok(bytes as u64) } else { Err("too large a size".into()) }
 }
 
+/// A percentage: a number, with or without `%`.
+pub fn percent(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).trim();
+    // Not what Rust would take as a number besides: inf, nan, 1e9, -1.
+    let plain = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    number.parse().ok().filter(|_| plain).ok_or_else(|| "a percentage is a number, as 80 or 2.5".to_owned())
+}
+
 fn parts(text: &str) -> (&str, &str) {
     let text = text.trim();
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
@@ -58,6 +66,10 @@ mod tests {
         assert_eq!(size("64K"), Ok(64 << 10));
         assert_eq!(size("2GiB"), Ok(2 << 30));
         assert_eq!(size("1000"), Ok(1000));
+        assert_eq!((percent("80"), percent("2.5%")), (Ok(80.0), Ok(2.5)));
+        for wrong in ["", "%", "x", "-1", "inf", "nan", "1e2", "1..2"] {
+            assert!(percent(wrong).is_err(), "{wrong}");
+        }
         assert!(size("x").is_err() && size("1Q").is_err() && size("1e300T").is_err() && size("").is_err());
     }
 }

@@ -9,12 +9,16 @@
 //! a stop; else the kernel says ESRCH, the same as for a tracee that was killed meanwhile.
 #![allow(unsafe_code)]
 
+mod child_signal;
+mod clock;
 pub(crate) mod pages;
 mod signals;
 mod spawn;
 pub(crate) mod tracee;
 mod wait;
 
+pub(crate) use child_signal::ChildSignal;
+pub(crate) use clock::next_local;
 pub(crate) use signals::{
     Handlers, SIGINFO_LEN, ignore_file_size_signal, leads_session, own_pid, realtime_range, send_to_pidfd, stop_self,
 };
@@ -35,7 +39,7 @@ fn check(result: libc::c_long) -> io::Result<libc::c_long> {
 
 /// A ptrace request whose `addr` and `data` are plain numbers.
 fn ptrace_plain(request: libc::c_uint, tid: Tid, addr: usize, data: usize) -> io::Result<()> {
-    // SAFETY: the requests passed here (SEIZE, SETOPTIONS, CONT, LISTEN, INTERRUPT) take numbers, not pointers into our
+    // SAFETY: the requests passed here (SEIZE, SETOPTIONS, CONT, LISTEN, INTERRUPT, DETACH) take numbers, not pointers into our
     // memory.
     check(unsafe { libc::ptrace(request as _, tid, addr, data) }).map(drop)
 }

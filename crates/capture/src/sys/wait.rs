@@ -12,6 +12,8 @@ pub(crate) struct Peeked {
     pub(crate) killed: bool,
     /// Whether it stands and lives.
     pub(crate) stopped: bool,
+    /// What a parent learns: the exit status, or the signal.
+    pub(crate) status: i32,
 }
 
 /// A change that has been taken.
@@ -43,7 +45,8 @@ pub(crate) fn peek_event(now: bool) -> io::Result<Option<Peeked>> {
                 let code = crate::siginfo::field(&info, 8);
                 let stopped = code == libc::CLD_TRAPPED || code == libc::CLD_STOPPED;
                 let killed = code == libc::CLD_KILLED || code == libc::CLD_DUMPED;
-                return Ok((tid != 0).then_some(Peeked { tid, killed, stopped }));
+                let status = crate::siginfo::field(&info, 24);
+                return Ok((tid != 0).then_some(Peeked { tid, killed, stopped, status }));
             }
         }
     }

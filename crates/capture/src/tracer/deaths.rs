@@ -5,18 +5,14 @@
 
 use super::Tracer;
 use crate::output::Unfinished;
-use crate::procfs::{self, Status};
+use crate::procfs::Status;
 use crate::regs;
 use crate::run::{self, CaptureError, NotTaken};
 use crate::siginfo::{self, DefaultAction, SI_KERNEL};
-use crate::snapshot::{self, Crash, ThreadRef};
-use crate::sys::{self, Event, Tid};
+use crate::snapshot::{self, Crash};
+use crate::sys::{self, Tid};
 use afterimage_dump::SignalInfo;
-use std::collections::HashSet;
-use std::time::{Duration, Instant};
-
-/// How long the threads of a dying process may take to stop. One that waits for a vfork child cannot.
-const STOP_PATIENCE: Duration = Duration::from_millis(300);
+use std::time::Instant;
 
 /// A death on its way to the caller; its dump is made durable there.
 pub(crate) struct Report {
@@ -53,12 +49,6 @@ pub(super) struct Dying {
     dump: Result<Unfinished, CaptureError>,
     /// Other threads of it that stand before a deadly signal of their own: thread and signal.
     pub(super) held: Vec<(Tid, i32)>,
-}
-
-/// What can be seen of a killed process only until it is reaped.
-pub(super) struct Killed {
-    pub(super) leader: bool,
-    pub(super) comm: String,
 }
 
 impl Tracer<'_> {
@@ -99,7 +89,7 @@ impl Tracer<'_> {
             Some(reason) => Err(reason.into()),
             None => {
                 let start = Instant::now();
-                let others = self.stop_threads(pid, tid);
+                let others = self.changes.stop_threads(pid, Some(tid));
                 let crash = Crash { pid, tid, comm: &comm, signal, info: &raw, guessed_info: false, start };
                 snapshot::write(&crash, &others, self.settings)
             }
@@ -119,8 +109,8 @@ impl Tracer<'_> {
         {
             let start = Instant::now();
             let pid = status.tgid;
-            let others = self.stop_threads(pid, tid);
-            if !self.ends_alone(&others) {
+            let others = self.changes.stop_threads(pid, Some(tid));
+            if !self.changes.ends_alone(&others) {
                 let comm = Status::read(pid).map_or(status.name, |status| status.name);
                 let info = regs::lost_siginfo(tid, signal);
                 let crash = Crash { pid, tid, comm: &comm, signal, info: &info, guessed_info: true, start };
@@ -130,70 +120,6 @@ impl Tracer<'_> {
             }
         }
         let _ = sys::cont(tid, 0);
-    }
-
-    /// Whether the others live on: a seccomp filter can end a single thread. Otherwise each has been sent SIGKILL, and
-    /// is at its own exit event or on the way there.
-    fn ends_alone(&self, others: &[ThreadRef]) -> bool {
-        let kill = 1 << (libc::SIGKILL - 1);
-        others.iter().any(|other| {
-            let exits = |(tid, event, _): &(Tid, Event, Option<Killed>)| {
-                *tid == other.tid && !matches!(event, Event::Stopped(_, event) if *event != libc::PTRACE_EVENT_EXIT)
-            };
-            let lives = |status: Status| status.pending & kill == 0 && !matches!(status.state, b'Z' | b'X');
-            !self.queue.iter().any(exits) && Status::read(other.tid).is_ok_and(lives)
-        })
-    }
-
-    /// Stops all threads of a process but `crashed`, which stands already.
-    fn stop_threads(&mut self, pid: Tid, crashed: Tid) -> Vec<ThreadRef> {
-        let mut standing: HashSet<Tid> = self
-            .queue
-            .iter()
-            .filter(|(_, event, _)| matches!(event, Event::Stopped(..)))
-            .map(|(tid, ..)| *tid)
-            .collect();
-        standing.insert(crashed);
-        let mut asked: HashSet<Tid> = HashSet::new();
-        let mut ended: HashSet<Tid> = HashSet::new();
-        let deadline = Instant::now() + STOP_PATIENCE;
-        let mut pause = Duration::from_micros(20);
-        loop {
-            // A thread may have been born meanwhile; it stops by itself, but its event may not have come yet.
-            let tids = procfs::threads(pid).unwrap_or_default();
-            let mut waiting = false;
-            for &tid in &tids {
-                if standing.contains(&tid) || ended.contains(&tid) {
-                    continue;
-                }
-                if asked.insert(tid) {
-                    let _ = sys::interrupt(tid);
-                }
-                match sys::take_event(tid) {
-                    Ok(Some(event)) => {
-                        if matches!(event, Event::Stopped(..)) {
-                            standing.insert(tid);
-                        }
-                        let killed = Killed { leader: tid == pid, comm: String::new() };
-                        let killed = matches!(event, Event::Killed(_)).then_some(killed);
-                        self.queue.push_back((tid, event, killed));
-                    }
-                    // A leader that has ended before its threads stays as a zombie and cannot stop any more.
-                    Ok(None) if Status::read(tid).is_ok_and(|status| matches!(status.state, b'Z' | b'X')) => {
-                        ended.insert(tid);
-                    }
-                    Ok(None) => waiting = true,
-                    // Not ours: cloned with CLONE_UNTRACED.
-                    Err(_) => {}
-                }
-            }
-            if !waiting || Instant::now() > deadline {
-                let others = tids.into_iter().filter(|&tid| tid != crashed && !ended.contains(&tid));
-                return others.map(|tid| ThreadRef { tid, stopped: standing.contains(&tid) }).collect();
-            }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(2));
-        }
     }
 
     /// If the thread that was to die of its signal stops again, its process has survived: forget the dump.

@@ -9,19 +9,23 @@
 //! *Trap*: a tracee can be killed at any moment, so ESRCH from any ptrace call means "its end is about to be reported",
 //! not an error.
 
+mod attach;
+mod changes;
 mod deaths;
 
+pub(crate) use self::attach::{Attached, Moment};
+use self::changes::{Changes, Killed};
+use self::deaths::Dying;
 pub(crate) use self::deaths::Report;
-use self::deaths::{Dying, Killed};
 use crate::oom::Counters;
 use crate::output::Settings;
-use crate::procfs::Status;
 use crate::relay::Relay;
 use crate::run::{Ended, RunError};
 use crate::siginfo::{self, DefaultAction};
 use crate::sys::{self, Event, Held, Tid};
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::ffi::{CString, OsString};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -58,6 +62,21 @@ impl Command {
         let program = arguments.first().cloned().ok_or(RunError::NoCommand)?;
         Ok(Self { program, arguments, path })
     }
+
+    /// Starts it, held before its exec; `handled` are the signals that have our handlers.
+    pub(crate) fn spawn(&self, handled: &[i32]) -> io::Result<Held> {
+        sys::spawn_held(&self.program, &self.arguments, handled)
+    }
+
+    /// Why it could not be executed.
+    pub(crate) fn exec_error(&self, source: io::Error) -> RunError {
+        let program = self.path.clone();
+        if source.raw_os_error() == Some(libc::ENOENT) {
+            RunError::NotFound { program }
+        } else {
+            RunError::NotExecutable { program, source }
+        }
+    }
 }
 
 /// Starts the command and watches until it has ended.
@@ -69,7 +88,7 @@ pub(crate) fn supervise(
 ) -> Result<Ended, RunError> {
     let system = |what| move |source| RunError::System { what, source };
     let oom = Counters::now();
-    let mut held = sys::spawn_held(&command.program, &command.arguments, relay.handled()).map_err(system("fork"))?;
+    let mut held = command.spawn(relay.handled()).map_err(system("fork"))?;
     let main = held.pid;
     let pidfd = match sys::seize(main, LEADER_OPTIONS) {
         Ok(()) => open_pidfd(main).map_err(system("open a pidfd"))?,
@@ -89,7 +108,7 @@ pub(crate) fn supervise(
             main,
             executed: false,
             main_stopped: None,
-            queue: VecDeque::new(),
+            changes: Changes::default(),
             dying: HashMap::new(),
             tracees: HashMap::new(),
             settings,
@@ -106,19 +125,21 @@ pub(crate) fn supervise(
     })
 }
 
-fn open_pidfd(pid: Tid) -> std::io::Result<OwnedFd> {
-    let pid = rustix::process::Pid::from_raw(pid).ok_or(std::io::ErrorKind::InvalidInput)?;
+pub(crate) fn open_pidfd(pid: Tid) -> io::Result<OwnedFd> {
+    let pid = rustix::process::Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidInput)?;
     Ok(rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?)
 }
 
 /// Waits for the end of a child of ours and takes its zombie.
-fn reap(pid: Tid) {
+pub(crate) fn reap(pid: Tid) -> Option<Ended> {
     while let Ok(event) = sys::take_event(pid) {
-        if event.is_some_and(|event| !matches!(event, Event::Stopped(..))) {
-            return;
+        match event {
+            Some(Event::Exited(status)) => return Some(Ended::Exited(status)),
+            Some(Event::Killed(signal)) => return Some(Ended::Signaled(signal)),
+            Some(Event::Stopped(..)) | None => std::thread::sleep(Duration::from_millis(1)),
         }
-        std::thread::sleep(Duration::from_millis(1));
     }
+    None
 }
 
 struct Tracer<'a> {
@@ -126,8 +147,7 @@ struct Tracer<'a> {
     executed: bool,
     /// The program is in a job-control stop, by this signal.
     main_stopped: Option<i32>,
-    /// Changes that have been taken but not looked at.
-    queue: VecDeque<(Tid, Event, Option<Killed>)>,
+    changes: Changes,
     /// By process id.
     dying: HashMap<Tid, Dying>,
     /// All tracees, and whether each is in a job-control stop.
@@ -142,51 +162,21 @@ impl Tracer<'_> {
     fn watch(&mut self, mut held: Held, command: &Command) -> Result<Ended, RunError> {
         loop {
             let stop = self.ready_to_stop();
-            self.collect(stop)?;
-            if stop && self.queue.is_empty() {
+            self.changes.collect(stop).map_err(|source| RunError::System { what: "wait for the program", source })?;
+            if stop && self.changes.queue.is_empty() {
                 self.stop_with_program();
                 continue;
             }
-            while let Some((tid, event, killed)) = self.queue.pop_front() {
+            while let Some((tid, event, killed)) = self.changes.queue.pop_front() {
                 let Some(ended) = self.handle(tid, event, killed) else { continue };
                 if !self.executed
                     && let Some(source) = held.exec_error()
                 {
-                    let program = command.path.clone();
-                    return Err(if source.raw_os_error() == Some(libc::ENOENT) {
-                        RunError::NotFound { program }
-                    } else {
-                        RunError::NotExecutable { program, source }
-                    });
+                    return Err(command.exec_error(source));
                 }
                 self.finish_dying();
                 return Ok(ended);
             }
-        }
-    }
-
-    /// Takes all changes there are; waits for the first unless `now`. Taking many before letting any tracee go on
-    /// keeps a busy one from starving the others.
-    fn collect(&mut self, now: bool) -> Result<(), RunError> {
-        let mut now = now || !self.queue.is_empty();
-        loop {
-            let peeked = match sys::peek_event(now) {
-                Ok(Some(peeked)) => peeked,
-                Ok(None) => return Ok(()),
-                // No children: cannot be before the main program's end has been handled.
-                Err(_) if now => return Ok(()),
-                Err(source) => return Err(RunError::System { what: "wait for the program", source }),
-            };
-            let killed = peeked.killed.then(|| {
-                let status = Status::read(peeked.tid).unwrap_or_default();
-                Killed { leader: status.tgid == peeked.tid, comm: status.name }
-            });
-            let taken = if peeked.stopped { sys::take_stop(peeked.tid) } else { sys::take_event(peeked.tid) };
-            // Nothing to take: it was killed since, and that is what comes next.
-            if let Ok(Some(event)) = taken {
-                self.queue.push_back((peeked.tid, event, killed));
-            }
-            now = true;
         }
     }
 
@@ -284,9 +274,9 @@ impl Tracer<'_> {
     /// Waits a little for processes whose dumps are taken, so that their deaths are told.
     fn finish_dying(&mut self) {
         let deadline = Instant::now() + LAST_DEATHS_PATIENCE;
-        while self.collect(true).is_ok() {
-            let nothing_new = self.queue.is_empty();
-            while let Some((tid, event, killed)) = self.queue.pop_front() {
+        while self.changes.collect(true).is_ok() {
+            let nothing_new = self.changes.queue.is_empty();
+            while let Some((tid, event, killed)) = self.changes.queue.pop_front() {
                 let _ = self.handle(tid, event, killed);
             }
             if self.dying.is_empty() || Instant::now() > deadline {

@@ -9,3 +9,4 @@ pub mod info;
 pub mod run;
 pub mod show;
 pub mod tables;
+pub mod watch;

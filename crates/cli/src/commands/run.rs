@@ -18,7 +18,7 @@ pub fn run(arguments: &Run, common: &Common) -> Result<u8, Failure> {
         output_dir: arguments.output.clone(),
         dump_type: arguments.dump_type.into(),
     };
-    writable(&arguments.output)?;
+    writable("run", &arguments.output)?;
     let ended = afterimage_capture::run(&options, &mut |death| tell(death, common));
     match ended {
         Ok(ended) => Ok(ended.status() as u8),
@@ -27,13 +27,13 @@ pub fn run(arguments: &Run, common: &Common) -> Result<u8, Failure> {
 }
 
 /// Finds out before the program starts, not when it has died, that no dump could be written there.
-fn writable(folder: &Path) -> Result<(), Failure> {
+pub(super) fn writable(verb: &str, folder: &Path) -> Result<(), Failure> {
     // What does not exist yet is made when it is needed: then its nearest parent counts.
     let existing =
         folder.ancestors().find(|path| path.exists() || path.as_os_str().is_empty()).unwrap_or(Path::new("/"));
     let existing = if existing.as_os_str().is_empty() { Path::new(".") } else { existing };
     let refused = |why: String| {
-        Failure::new(OUTPUT, format!("run: cannot write dumps into {}: {why}", folder.display()))
+        Failure::new(OUTPUT, format!("{verb}: cannot write dumps into {}: {why}", folder.display()))
             .advise("name another folder with -o")
     };
     if !existing.is_dir() {

@@ -8,3 +8,4 @@ mod crashers;
 mod hostile;
 mod output;
 mod tool;
+mod watch;
