@@ -36,6 +36,7 @@ pub const BODIES: &[Body] = &[
     ("dwarf", dwarf),
     ("breakpad", breakpad),
     ("explain", explain),
+    ("convert", convert),
 ];
 
 /// What the program uses, but no more unpacked bytes than stay in memory: the disk is slow and the network of limits
@@ -90,6 +91,36 @@ pub fn compressed(bytes: &[u8]) {
             let _ = unpacked.source.read_at(at, &mut block);
         }
     });
+}
+
+/// Any dump, laid out and written both ways and both whole and small, into nothing.
+pub fn convert(bytes: &[u8]) {
+    use afterimage_dump::convert::{Request, plan};
+    use afterimage_dump::{DumpType, Format};
+    meter::metered(|| {
+        let Some(dump) = open(bytes) else { return };
+        for format in [Format::ElfCore, Format::Minidump] {
+            for dump_type in [None, Some(DumpType::Small)] {
+                if let Ok(conversion) = plan(&dump, &Request { format: Some(format), dump_type }) {
+                    let _ = conversion.write(&mut Bin(4 << 20), None);
+                }
+            }
+        }
+    });
+}
+
+/// Takes so many bytes and then says that it is full.
+struct Bin(u64);
+
+impl afterimage_dump::write::layout::Output for Bin {
+    fn bytes(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.zeros(bytes.len() as u64)
+    }
+
+    fn zeros(&mut self, len: u64) -> std::io::Result<()> {
+        self.0 = self.0.checked_sub(len).ok_or(std::io::ErrorKind::StorageFull)?;
+        Ok(())
+    }
 }
 
 /// Everything that `explain` and `show` do, from bytes to rows, without files and network.

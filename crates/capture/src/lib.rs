@@ -38,6 +38,13 @@ mod sys;
 mod touched;
 mod tracer;
 
+/// Makes writes past the limit of file sizes (RLIMIT_FSIZE) fail instead of ending this process by SIGXFSZ.
+///
+/// For a program to call at its start, before it writes dumps: signals belong to the whole process.
+pub fn survive_file_size_limit() {
+    sys::ignore_file_size_signal();
+}
+
 pub use afterimage_dump::{DumpType, SignalInfo};
 pub use live::{
     CaptureOptions, Container, Destination, Group, How, LiveDump, LiveError, Progress, capture, capture_group,

@@ -25,6 +25,8 @@ pub(crate) struct Status {
     pub(crate) blocked: u64,
     pub(crate) ignored: u64,
     pub(crate) caught: u64,
+    /// Whether it is the first process of its PID namespace.
+    pub(crate) init: bool,
     /// Who traces it; 0 for nobody.
     pub(crate) tracer: Tid,
     /// Whether system calls are filtered.
@@ -63,6 +65,7 @@ impl Status {
                 b"SigBlk" => status.blocked = mask(),
                 b"SigIgn" => status.ignored = mask(),
                 b"SigCgt" => status.caught = mask(),
+                b"NSpid" => status.init = value.split_whitespace().next_back() == Some("1"),
                 b"TracerPid" => status.tracer = decimal() as Tid,
                 b"Seccomp" => status.seccomp = decimal() != 0,
                 b"VmRSS" => status.resident = decimal().max(0) as u64 * 1024,

@@ -72,8 +72,10 @@ fn gadgets(subject: &Subject, reader: &Reader, vmas: &[Vma]) -> Result<Gadgets, 
         return Err(Refusal::ShadowStack);
     }
     let program = vmas.iter().find(|vma| vma.file && vma.offset == 0 && vma.permissions.read);
-    if program.and_then(|vma| reader.exact::<1>(vma.start + ELF_CLASS)) != Some([WIDE]) {
-        return Err(Refusal::Processor);
+    match program.map(|vma| reader.exact::<1>(vma.start + ELF_CLASS)) {
+        Some(Some([WIDE])) => {}
+        Some(None) => return Err(Refusal::Lost),
+        _ => return Err(Refusal::Processor),
     }
     Gadgets::find(reader, vmas).ok_or(Refusal::NoCode)
 }

@@ -155,6 +155,12 @@ pub(super) fn choose(subject: &Subject, options: &CaptureOptions) -> Result<Choi
         choice.ways.push(how);
         return Ok(choice);
     }
+    if subject.status.state == b'T' {
+        // Nobody waits for it.
+        choice.passed_over.push("no precopy and no snapshot: it is stopped already".into());
+        choice.ways.push(How::Stop);
+        return Ok(choice);
+    }
     if predicted.stop <= UNNOTICED.min(options.max_pause.unwrap_or(UNNOTICED)) || options.dump_type == DumpType::Small {
         choice.ways.push(How::Stop);
         return Ok(choice);

@@ -15,7 +15,7 @@ use super::who::{self, Subject};
 use super::{CaptureOptions, Destination, How, Job, LiveDump, LiveError, Progress};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Which processes.
 #[derive(Clone, Debug)]
@@ -79,7 +79,7 @@ fn cgroup_members(folder: &Path, depth: u32, pids: &mut Vec<i32>) -> io::Result<
 
 /// What a member has come to.
 enum State {
-    Copied(Box<Snapshot>, std::time::Duration),
+    Copied(Box<Snapshot>),
     Taken(How, Taken, Vec<String>),
     Failed(LiveError),
 }
@@ -134,11 +134,14 @@ pub fn capture_group(
         }
     }
     let states = take_all(ready, held);
-    for (job, state) in states {
+    for (job, state, pause) in states {
         results.push(match state {
             State::Failed(error) => Err(error),
-            State::Taken(how, taken, fallback) => job.finish(how, taken, fallback, start),
-            State::Copied(snapshot, pause) => job
+            State::Taken(how, mut taken, fallback) => {
+                taken.pauses.push(pause);
+                job.finish(how, taken, fallback, start)
+            }
+            State::Copied(snapshot) => job
                 .write_snapshot(*snapshot, pause)
                 .and_then(|taken| job.finish(How::Snapshot, taken, Vec::new(), start)),
         });
@@ -165,9 +168,9 @@ fn late_members(group: &Group, subjects: &[Subject]) -> Vec<Subject> {
     new.filter_map(|pid| Subject::find(pid).ok()).collect()
 }
 
-/// Copies all that can be copied, lets those go, and reads the others while they stand.
-fn take_all<'a>(ready: Vec<(Job<'a>, Before)>, held: Vec<(usize, Held)>) -> Vec<(Job<'a>, State)> {
-    let mut held: Vec<Option<Held>> = {
+/// Copies all that can be copied, reads the others while they stand, and lets all go.
+fn take_all<'a>(ready: Vec<(Job<'a>, Before)>, held: Vec<(usize, Held)>) -> Vec<(Job<'a>, State, Duration)> {
+    let held: Vec<Option<Held>> = {
         let mut by_index: Vec<Option<Held>> = ready.iter().map(|_| None).collect();
         for (index, one) in held {
             if let Some(place) = by_index.get_mut(index) {
@@ -188,26 +191,13 @@ fn take_all<'a>(ready: Vec<(Job<'a>, Before)>, held: Vec<(usize, Held)>) -> Vec<
         };
         copied.push((job, state));
     }
-    // All that are copied go on, at once.
-    let mut standing: Vec<Option<Held>> = Vec::new();
-    let mut kept = held.iter_mut().filter_map(Option::take);
-    let mut pauses = Vec::new();
-    for (_, state) in &copied {
-        let Some(one) = kept.next() else { break };
-        if state.is_ok() {
-            pauses.push(Some(one.release()));
-            standing.push(None);
-        } else {
-            pauses.push(None);
-            standing.push(Some(one));
-        }
-    }
+    // What cannot be copied is read now. All go on only after that: they may share memory.
     let mut out = Vec::new();
-    for (((job, state), held), pause) in copied.into_iter().zip(standing).zip(pauses) {
-        let state = match (state, held) {
-            (Ok(snapshot), _) => State::Copied(Box::new(snapshot), pause.unwrap_or_default()),
-            (Err((Some(Failed::Other(error)), _)), _) => State::Failed(error),
-            (Err((refused, before)), Some(held)) => {
+    for ((job, state), held) in copied.into_iter().zip(held.iter().flatten()) {
+        let state = match state {
+            Ok(snapshot) => State::Copied(Box::new(snapshot)),
+            Err((Some(Failed::Other(error)), _)) => State::Failed(error),
+            Err((refused, before)) => {
                 let fallback = match refused {
                     Some(Failed::Refused(refusal)) => vec![format!("no snapshot: {refusal}")],
                     _ => Vec::new(),
@@ -217,9 +207,9 @@ fn take_all<'a>(ready: Vec<(Job<'a>, Before)>, held: Vec<(usize, Held)>) -> Vec<
                     Err(error) => State::Failed(error),
                 }
             }
-            (Err(_), None) => continue,
         };
         out.push((job, state));
     }
-    out
+    let pauses: Vec<Duration> = held.into_iter().flatten().map(Held::release).collect();
+    out.into_iter().zip(pauses).map(|((job, state), pause)| (job, state, pause)).collect()
 }

@@ -49,6 +49,7 @@ use crate::plan::Plan;
 use afterimage_dump::write::layout::Layout;
 use before::Before;
 use destination::Part;
+use inject::Refusal;
 use meter::Meter;
 use modes::{Failed, Taken};
 use std::path::PathBuf;
@@ -197,10 +198,8 @@ pub fn capture(id: i32, options: &CaptureOptions, progress: &dyn Progress) -> Re
         let before = Before::read(&subject, &job.reader)?;
         let result = match how {
             How::Precopy => job.by_precopy(before),
-            How::Snapshot => job.hold().map_err(Failed::Other).and_then(|held| {
-                if held.was_stopped() { Ok(job.by_stop(before, held)?) } else { job.by_snapshot(before, held) }
-            }),
-            How::Stop => job.hold().and_then(|held| job.by_stop(before, held)).map_err(Failed::Other),
+            How::Snapshot => job.hold().map_err(Failed::Other).and_then(|held| job.by_snapshot(before, held)),
+            How::Stop => job.hold().and_then(|held| job.by_stop_alone(before, held)).map_err(Failed::Other),
         };
         match result {
             Ok(done) => {
@@ -208,6 +207,9 @@ pub fn capture(id: i32, options: &CaptureOptions, progress: &dyn Progress) -> Re
                 break;
             }
             Err(Failed::Other(error)) => return Err(error),
+            Err(Failed::Refused(Refusal::Lost)) if subject.ended() => {
+                return Err(LiveError::Vanished { pid: subject.pid });
+            }
             Err(Failed::Refused(refusal)) if options.how == Some(how) => {
                 return Err(LiveError::Unavailable { pid: subject.pid, how, why: refusal.to_string() });
             }

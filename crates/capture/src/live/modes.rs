@@ -49,10 +49,10 @@ impl Job<'_> {
         Held::new(self.subject.pid).map_err(|error| self.subject.refusal(&error))
     }
 
-    /// Reads the process while it stands.
-    pub(super) fn by_stop(&self, mut before: Before, held: Held) -> Result<Taken, LiveError> {
+    /// Reads the process while it stands; how long that is, the caller will know.
+    pub(super) fn by_stop(&self, mut before: Before, held: &Held) -> Result<Taken, LiveError> {
         let pid = self.subject.pid;
-        let mut moment = Moment::read(&held, &before)?;
+        let mut moment = Moment::read(held, &before)?;
         let threads = moment.threads.len();
         let mut plan = moment.plan(self.options, &mut before, &self.reader, pid)?;
         let (mut core, mut soft_errors) = moment.core(&before, &mut plan);
@@ -61,9 +61,15 @@ impl Job<'_> {
         let layout = store::lay_out(&core, self.options, pid)?;
         drop(core);
         let stored = self.store(&layout, &plan, (pid, &self.reader), true)?;
-        let pauses = vec![held.release()];
         soft_errors.extend(stored.soft_errors.iter().cloned());
-        Ok(Taken { stored, pauses, threads, passes: 1, soft_errors })
+        Ok(Taken { stored, pauses: Vec::new(), threads, passes: 1, soft_errors })
+    }
+
+    /// The same for one process.
+    pub(super) fn by_stop_alone(&self, before: Before, held: Held) -> Result<Taken, LiveError> {
+        let taken = self.by_stop(before, &held);
+        let pauses = vec![held.release()];
+        Ok(Taken { pauses, ..taken? })
     }
 
     /// Copies the process by clone, and reads the copy while the process goes on.
@@ -79,6 +85,10 @@ impl Job<'_> {
         let gadgets = before.gadgets.clone().map_err(Failed::Refused)?;
         if before.vmas.iter().any(|vma| vma.userfault) {
             let why = "a userfaultfd handles its memory's faults, and a fork might wait for that for ever".into();
+            return Err(Failed::Refused(Refusal::Because(why)));
+        }
+        if self.subject.status.init {
+            let why = "it is the first process of its container, and would get the copy as its child".into();
             return Err(Failed::Refused(Refusal::Because(why)));
         }
         super::choose::room_for_copy(self.subject).map_err(|why| Failed::Refused(Refusal::Because(why)))?;

@@ -231,7 +231,7 @@ fn own_pages(pid: Tid, vmas: &mut [Vma]) {
         tell: 0,
     };
     let Ok(pagemap) = File::open(format!("/proc/{pid}/pagemap")) else { return };
-    let candidates = vmas.iter_mut().filter(|vma| vma.file && !vma.shared && vma.permissions.write && !vma.own_pages);
+    let candidates = vmas.iter_mut().filter(|vma| vma.file && !vma.shared && !vma.own_pages && !vma.io);
     for vma in candidates {
         if let Ok((_, found)) = pages::scan(&pagemap, &OWN, vma.start, vma.end, 1) {
             vma.own_pages = !found.is_empty();

@@ -94,9 +94,11 @@ impl Job<'_> {
         let room =
             HEAD_ROOM + HEAD_ROOM_THREAD * before.told.len() as u64 + HEAD_ROOM_MAPPING * before.vmas.len() as u64;
         let mut spans = Spans::new(room.next_multiple_of(sys::page_size()), sys::page_size());
-        let result = self.copy_running(&tracker, &mut spans, &file).map_err(Failed::Other);
+        let followed = Followed { clean: self.clean_files(&before), tracker };
+        let result = self.copy_running(&followed, &mut spans, &file).map_err(Failed::Other);
         let result = result
-            .and_then(|(passes, rate)| Ok((passes, self.last_stop(&mut before, &tracker, &mut spans, &file, rate)?)));
+            .and_then(|(passes, rate)| Ok((passes, self.last_stop(&mut before, &followed, &mut spans, &file, rate)?)));
+        let Followed { tracker, .. } = followed;
         // Whatever happened: the process is freed of the tracking first.
         tracker.release();
         let (passes, last) = result?;
@@ -116,8 +118,16 @@ impl Job<'_> {
         }
     }
 
+    /// For a complete dump: private mappings of files that have no page of their own.
+    fn clean_files(&self, before: &Before) -> Vec<Vma> {
+        let clean = |vma: &&Vma| vma.file && !vma.shared && !vma.own_pages && !vma.io && !vma.dont_dump;
+        let complete = self.options.dump_type == crate::DumpType::Complete;
+        before.vmas.iter().filter(|vma| complete && clean(vma)).cloned().collect()
+    }
+
     /// The passes while the process runs; gives their number and the bytes copied in a second.
-    fn copy_running(&self, tracker: &Tracker, spans: &mut Spans, file: &File) -> Result<(u32, u64), LiveError> {
+    fn copy_running(&self, followed: &Followed, spans: &mut Spans, file: &File) -> Result<(u32, u64), LiveError> {
+        let Followed { tracker, clean } = followed;
         let vanished = |_| LiveError::Vanished { pid: self.subject.pid };
         let total = tracker.tracked().iter().map(|range| range.end - range.start).sum();
         self.meter.phase("copying", total);
@@ -139,6 +149,12 @@ impl Job<'_> {
                 at = end;
             }
         }
+        let mut blocks = Vec::new();
+        for vma in clean {
+            spans.place(vma.start..vma.end, &mut |block| blocks.push(block));
+        }
+        // What cannot be read of them is asked for again at the end, and told then.
+        self.copy_blocks(&sheet, &blocks, &self.reader, Over::Nothing)?;
         let rate = (copied as f64 / start.elapsed().as_secs_f64().max(1e-6)).max(1e8) as u64;
         let enough = self.last_copy_bytes(rate);
         let mut passes = 1;
@@ -184,7 +200,7 @@ impl Job<'_> {
     fn last_stop(
         &self,
         before: &mut Before,
-        tracker: &Tracker,
+        Followed { tracker, clean }: &Followed,
         spans: &mut Spans,
         file: &File,
         rate: u64,
@@ -197,6 +213,11 @@ impl Job<'_> {
         let (mut blocks, mut void, mut rest) = (Vec::new(), Vec::new(), Vec::new());
         for (index, piece) in plan.pieces.iter().enumerate().filter(|(_, piece)| piece.stored > 0) {
             let range = piece.start..piece.start + piece.stored;
+            // Still the same clean file mapping: it has been copied.
+            let same = |now: &Vma| clean.iter().any(|then| then == now);
+            if moment.vmas.iter().find(|vma| vma.start == piece.start).is_some_and(same) {
+                continue;
+            }
             let mut written = Vec::new();
             if !tracked(piece) || !tracker.written(range.clone(), &mut |range| written.push(range)) {
                 // Here all is copied anew, now.
@@ -346,6 +367,13 @@ impl Job<'_> {
         soft_errors.extend(stored.soft_errors.iter().cloned());
         Ok((stored, soft_errors))
     }
+}
+
+/// What is copied while the process runs.
+struct Followed {
+    tracker: Tracker,
+    /// Mappings of files, which nothing but the file can change.
+    clean: Vec<Vma>,
 }
 
 /// Whether a piece's pages are followed.

@@ -49,6 +49,13 @@ impl Subject {
         Ok(Self { pid, pidfd, status })
     }
 
+    /// Whether it has ended, or does so within half a second: threads of a process that ends go one after the other.
+    pub(super) fn ended(&self) -> bool {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
+        poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 500_000_000 })).is_ok_and(|ready| ready > 0)
+    }
+
     /// What a failure to seize it means.
     pub(super) fn refusal(&self, error: &io::Error) -> LiveError {
         let pid = self.pid;

@@ -15,7 +15,9 @@ mod spawn;
 pub(crate) mod tracee;
 mod wait;
 
-pub(crate) use signals::{Handlers, SIGINFO_LEN, leads_session, own_pid, realtime_range, send_to_pidfd, stop_self};
+pub(crate) use signals::{
+    Handlers, SIGINFO_LEN, ignore_file_size_signal, leads_session, own_pid, realtime_range, send_to_pidfd, stop_self,
+};
 pub(crate) use spawn::{Held, fork_waker, spawn_held};
 pub(crate) use wait::{Event, peek_event, take_event, take_stop};
 

@@ -99,6 +99,12 @@ pub(crate) fn leads_session() -> bool {
     unsafe { libc::getsid(0) == own_pid() }
 }
 
+/// Makes a write past the limit of file sizes (RLIMIT_FSIZE) an error of that write instead of this process's death.
+pub(crate) fn ignore_file_size_signal() {
+    // SAFETY: ignoring a signal runs no code of ours.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+}
+
 /// Stops this whole process, this thread before it does anything else. A SIGSTOP by `kill` to our own process could
 /// be taken by another thread, and this one would run on for a while.
 pub(crate) fn stop_self() {

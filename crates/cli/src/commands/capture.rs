@@ -13,6 +13,7 @@ use std::io::IsTerminal;
 use std::path::Path;
 
 pub fn capture(arguments: &Capture, common: &Common) -> Result<u8, Failure> {
+    afterimage_capture::survive_file_size_limit();
     let options = options(&arguments.taking, destination(arguments)?);
     let progress = Phases::new(common.quiet);
     let group = match (arguments.tree, &arguments.cgroup) {

@@ -24,6 +24,7 @@ const BUFFER: usize = 1 << 20;
 pub fn convert(arguments: &Convert, common: &Common) -> Result<u8, Failure> {
     let to_stdout = arguments.output == Path::new("-");
     refuse(arguments, common, to_stdout)?;
+    afterimage_capture::survive_file_size_limit();
     let dump = open::dump(&arguments.dump, common)?;
     let format = arguments.format.map(|format| match format {
         Format::Elf => afterimage_dump::Format::ElfCore,
@@ -131,7 +132,11 @@ fn pack(
 }
 
 fn not_planned(arguments: &Convert, error: &ConvertError) -> Failure {
-    let status = if matches!(error, ConvertError::Unsupported { .. }) { USAGE } else { OUTPUT };
+    let status = match error {
+        ConvertError::Unsupported { .. } => USAGE,
+        ConvertError::Claims { .. } => INPUT,
+        _ => OUTPUT,
+    };
     Failure::new(status, format!("convert {}: {error}", arguments.dump.display()))
 }
 

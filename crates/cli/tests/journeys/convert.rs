@@ -105,6 +105,23 @@ fn debuggers_read_a_core_that_came_back() {
 }
 
 #[test]
+fn a_core_of_our_own_comes_back_byte_by_byte() {
+    let dir = tempfile::tempdir().unwrap();
+    let built = build(find("threads").unwrap(), &default_dir()).unwrap();
+    for dump_type in ["active", "small", "complete"] {
+        let dumps = dir.path().join(dump_type);
+        let mut command = afterimage();
+        command.args(["run", "--type", dump_type, "-o"]).arg(&dumps).arg("--").arg(&built.program).args(&built.args);
+        output(command.current_dir(dir.path()), LIMIT);
+        let core = std::fs::read_dir(&dumps).unwrap().next().unwrap().unwrap().path();
+        let (mini, back) = (dumps.join("mini"), dumps.join("back"));
+        converted(&core, &mini, &["--format", "minidump"]);
+        converted(&mini, &back, &["--format", "elf"]);
+        assert!(std::fs::read(&core).unwrap() == std::fs::read(&back).unwrap(), "{dump_type}");
+    }
+}
+
+#[test]
 fn minidump_stackwalk_reads_what_is_written() {
     let dir = tempfile::tempdir().unwrap();
     for (built, core) in cores(dir.path()) {

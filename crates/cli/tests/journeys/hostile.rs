@@ -39,6 +39,9 @@ const QUESTIONS: &[&[&str]] = &[
     &["show", "FILE", "modules"],
     &["show", "FILE", "regions"],
     &["show", "FILE", "notes", "--json"],
+    &["convert", "FILE", "--output=-", "--format=minidump"],
+    &["convert", "FILE", "--output=-", "--format=elf"],
+    &["convert", "FILE", "--output=-", "--format=minidump", "--type=small", "--compress=zstd"],
 ];
 
 fn ask(question: &[&str], file: &Path) -> Measured {

@@ -65,15 +65,15 @@ fn survives(way: &str, program: &[&str], times: usize) {
         assert!(changes.is_empty(), "{shown}: {changes:#?}");
         if time % 5 == 0 || time == times {
             let mut harm = busy.harm().unwrap_or_else(|error| panic!("{shown}: {error:#}"));
-            // Any stop throws a thread out of `epoll_wait` (signal(7)). Who stops it can mend that before it goes on, and
-            // nobody can who dies between the two.
+            // A stop ends epoll_wait with EINTR, as signal(7) says of stops by signals. Whoever lives hides that from the
+            // program; whoever is killed between the stop and that cannot.
             harm.retain(|harm| !harm.starts_with("EPOLL_INTERRUPTED"));
             assert!(harm.is_empty(), "{shown}, or one of the four before: {harm:#?}");
         }
     }
     // The next one works as if nothing had been.
     capture_by(way, busy.pid(), &[], &file);
-    drop(busy);
+    let _ = busy.quit().unwrap();
     eprintln!("{way}: {killed} of {times} killed while at work, without harm");
     assert!(killed > 0, "{way}: none was killed in time");
 }

@@ -20,11 +20,12 @@
 mod foreign;
 mod notes;
 
+use crate::elf_core::parts;
 use crate::minidump::raw;
 use crate::source::Source;
 use crate::write::layout::{self, Layout, Output, Written};
 use crate::write::{DumpMemory, WriteError, elf_core, minidump, small};
-use crate::{Dump, DumpType, Format, ProgressHook};
+use crate::{Budget, Dump, DumpType, Format, ProgressHook};
 use std::ops::Range;
 
 /// Bytes that are copied at once.
@@ -54,6 +55,14 @@ pub enum ConvertError {
     Unsupported {
         /// What was asked for, and why it cannot be.
         what: String,
+    },
+    /// The dump claims far more memory than its file can have.
+    #[error("it claims {claimed} bytes of memory in a file of {file_size} bytes")]
+    Claims {
+        /// Bytes of memory.
+        claimed: u64,
+        /// Bytes of the file.
+        file_size: u64,
     },
     /// The container cannot hold it.
     #[error(transparent)]
@@ -93,8 +102,7 @@ pub fn plan<'d>(dump: &'d Dump, request: &Request) -> Result<Conversion<'d>, Con
     let mut stored = DumpMemory::stored(dump);
     let claimed = stored.iter().fold(0u64, |sum, range| sum.saturating_add(range.end - range.start));
     if claimed > dump.file_size.saturating_mul(MOST_SHARED).saturating_add(FREE) {
-        let what = format!("it claims {claimed} bytes of memory in a file of {} bytes", dump.file_size);
-        return Err(ConvertError::Unsupported { what });
+        return Err(ConvertError::Claims { claimed, file_size: dump.file_size });
     }
     if !same_type {
         stored = small::select(dump, &stored);
@@ -136,7 +144,7 @@ fn dump_type(dump: &Dump, wanted: Option<DumpType>) -> Result<DumpType, ConvertE
 /// An ELF core: the one that the dump is or was made of, or one made up from what a minidump says.
 fn elf(dump: &Dump, stored: &[Range<u64>], lost: &mut Vec<String>) -> Result<Layout, WriteError> {
     let core = match minidump::core_parts(dump) {
-        Some(parts) => minidump::cut_core(dump, &parts, stored),
+        Some(parts) => minidump::cut_core(dump, parts, stored),
         None => foreign::core(dump, stored, lost),
     };
     elf_core::lay_out(&core)
@@ -154,7 +162,7 @@ fn losses_of_minidump(dump: &Dump, layout: &Layout, lost: &mut Vec<String>) {
     }
     match dump.format {
         Format::ElfCore => {
-            let others = minidump::core_parts(dump).map_or(0, |parts| parts.other_segments);
+            let others = parts::other_segments(&**dump.memory.source(), &Budget::default());
             if others > 0 {
                 lost.push(format!("{others} segments that are neither notes nor memory are left out"));
             }

@@ -2,7 +2,7 @@
 //!
 //! *What it is not*: it reads no memory.
 //!
-//! *Example*: `0xc0000005` of Windows becomes SIGSEGV in NT_PRSTATUS and NT_SIGINFO; the code stays as a fact.
+//! *Example*: `0xc0000005` of Windows becomes SIGSEGV in NT_PRSTATUS; the code and the address stay as facts.
 //!
 //! *Trap*: the thread that crashed comes first, because every reader takes the first for it.
 
@@ -30,7 +30,7 @@ pub(super) fn all(dump: &Dump, class: Class, lost: &mut Vec<String>) -> Vec<Note
     let first = crashed.and_then(|tid| dump.threads.iter().position(|thread| thread.tid == tid)).unwrap_or(0);
     let others = (0..dump.threads.len()).filter(|&place| place != first);
     let mut without = 0;
-    let mut process = Some(process(dump, class, signal));
+    let mut process = Some(process(dump, class));
     for thread in std::iter::once(first).chain(others).filter_map(|place| dump.threads.get(place)) {
         let own = if Some(thread.tid) == crashed { signal } else { thread.signal };
         let float = contexts::float_notes(dump, thread);
@@ -66,7 +66,7 @@ fn status(dump: &Dump, thread: &Thread, signal: i32, has_fp: bool) -> Option<Vec
 }
 
 /// The notes of the whole process, which the kernel puts behind the first thread's registers.
-fn process(dump: &Dump, class: Class, signal: Option<i32>) -> Vec<Note> {
+fn process(dump: &Dump, class: Class) -> Vec<Note> {
     let process = &dump.process;
     let executable = process.executable.as_deref().and_then(|path| path.rsplit(['/', '\\']).next());
     let info = Prpsinfo {
@@ -80,8 +80,8 @@ fn process(dump: &Dump, class: Class, signal: Option<i32>) -> Vec<Note> {
         ..Prpsinfo::default()
     };
     let mut out = vec![info.note_in(class, dump.endian)];
-    if let Some(signal) = signal {
-        out.push(Note { owner: "CORE", kind: notes::NT_SIGINFO, content: siginfo(dump, class, signal) });
+    if let Some(content) = siginfo(dump, class) {
+        out.push(Note { owner: "CORE", kind: notes::NT_SIGINFO, content });
     }
     if !dump.auxv.is_empty() {
         let mut pen = Pen::new(dump.endian);
@@ -96,7 +96,9 @@ fn process(dump: &Dump, class: Class, signal: Option<i32>) -> Vec<Note> {
         mappings.extend(dump.modules.iter().filter(|module| module.base < module.end).map(of_module));
     }
     mappings.sort_by_key(|mapping| mapping.start);
-    out.push(notes::file_note_in(&mappings, 1, class, dump.endian));
+    if !mappings.is_empty() {
+        out.push(notes::file_note_in(&mappings, 1, class, dump.endian));
+    }
     out
 }
 
@@ -134,6 +136,7 @@ fn own_notes(dump: &Dump, out: &mut Vec<Note>) {
     // The notes above are Linux's in form whatever the system was.
     add("os", (dump.os != Os::Unknown).then(|| dump.os.name().as_bytes().to_vec()));
     add("os_version", text(&dump.os_version));
+    add("fault_address", fault_address(dump).map(|at| format!("{at:#x}").into_bytes()));
     add("exception", exception_text(dump).map(String::into_bytes));
     for (key, value) in &process.facts {
         add(key.as_str(), Some(value.as_bytes().to_vec()).filter(|_| !key.is_empty() && key.len() < 256));
@@ -154,18 +157,19 @@ fn build_id(module: &crate::ModuleRecord) -> Option<notes::BuildId> {
     Some(notes::BuildId { base: module.base, id: module.build_id.clone()?, path })
 }
 
-/// What happened in the words of a system that knows no signals.
+/// What happened in the words of a system that knows no signals, as the reader of a core takes it back.
 fn exception_text(dump: &Dump) -> Option<String> {
-    let list = |numbers: &[u64]| numbers.iter().map(|n| format!(" {n:#x}")).collect::<String>();
-    match &dump.exception.as_ref()?.kind {
-        ExceptionKind::Signal { .. } => None,
-        ExceptionKind::Windows { code, flags, parameters } => {
-            Some(format!("code {code:#x} flags {flags:#x} parameters{}", list(parameters)))
-        }
-        ExceptionKind::Mach { exception, code, parameters } => {
-            Some(format!("type {exception} code {code:#x} parameters{}", list(parameters)))
-        }
-    }
+    let (system, numbers): (&str, [u64; 2]) = match &dump.exception.as_ref()?.kind {
+        ExceptionKind::Signal { .. } => return None,
+        ExceptionKind::Windows { code, flags, .. } => ("windows", [u64::from(*code), u64::from(*flags)]),
+        ExceptionKind::Mach { exception, code, .. } => ("mach", [u64::from(*exception), *code]),
+    };
+    let parameters = match &dump.exception.as_ref()?.kind {
+        ExceptionKind::Windows { parameters, .. } | ExceptionKind::Mach { parameters, .. } => parameters.as_slice(),
+        ExceptionKind::Signal { .. } => &[],
+    };
+    let numbers = numbers.iter().chain(parameters).map(|number| format!(" {number:#x}")).collect::<String>();
+    Some(format!("{system}{numbers}"))
 }
 
 /// The signal that stands for what happened.
@@ -176,7 +180,7 @@ fn signal(dump: &Dump, lost: &mut Vec<String>) -> Option<i32> {
         ExceptionKind::Windows { code, .. } => (of_windows(*code), format!("exception {code:#x}")),
         ExceptionKind::Mach { exception, .. } => (of_mach(*exception), format!("Mach exception {exception}")),
     };
-    lost.push(format!("{was} is written as signal {signal}: a core knows only signals"));
+    lost.push(format!("{was} is written as signal {signal}: a core knows only signals, and only afterimage the other"));
     Some(signal)
 }
 
@@ -200,35 +204,34 @@ fn of_mach(exception: u32) -> i32 {
     }
 }
 
-/// `siginfo_t`, as far as it is known.
-fn siginfo(dump: &Dump, class: Class, signal: i32) -> Vec<u8> {
-    let exception = dump.exception.as_ref();
+/// `siginfo_t` of a signal whose `si_code` is known. Without it nobody could say what the other members mean, and a 0
+/// would claim that a process had sent the signal.
+fn siginfo(dump: &Dump, class: Class) -> Option<Vec<u8>> {
+    let exception = dump.exception.as_ref()?;
+    let ExceptionKind::Signal { signo, code: Some(code), info } = &exception.kind else { return None };
     let mut pen = Pen::new(dump.endian);
-    let (mut errno, mut code, mut sender) = (0, 0, None);
-    match exception.map(|exception| &exception.kind) {
-        Some(ExceptionKind::Signal { code: known, info, .. }) => {
-            code = known.unwrap_or(0);
-            errno = info.map_or(0, |info| info.errno);
-            sender = info.and_then(|info| Some((info.pid?, info.uid.unwrap_or(0))));
-        }
-        // SEGV_MAPERR and its like: raised by the processor, so that the address counts.
-        Some(_) if signal != SIGABRT => code = 1,
-        _ => {}
-    }
-    for number in [signal, errno, code] {
+    for number in [*signo, info.map_or(0, |info| info.errno), *code] {
         pen.u32(number as u32);
     }
     pen.align(if class == Class::Bits64 { 8 } else { 4 });
-    match (sender, exception.and_then(|exception| exception.address)) {
+    let sender = info.and_then(|info| Some((info.pid?, info.uid.unwrap_or(0))));
+    match (sender, exception.address) {
         (Some((pid, uid)), _) => {
             pen.u32(pid);
             pen.u32(uid);
         }
-        (None, Some(at)) if signal != SIGABRT => pen.uint(at.0, dump.pointer_size),
-        _ => {}
+        (None, Some(at)) => pen.uint(at.0, dump.pointer_size),
+        (None, None) => {}
     }
     pen.zeros(SIGINFO.saturating_sub(pen.len() as usize));
-    pen.done()
+    Some(pen.done())
+}
+
+/// The address that an exception names, if no NT_SIGINFO has it.
+fn fault_address(dump: &Dump) -> Option<u64> {
+    let exception = dump.exception.as_ref()?;
+    let coded = matches!(exception.kind, ExceptionKind::Signal { code: Some(_), .. });
+    exception.address.filter(|_| !coded).map(|at| at.0)
 }
 
 /// What a core has no place for.

@@ -69,8 +69,11 @@ pub(super) fn exception(reading: &Reading<'_>, writer: Option<&str>) -> Option<E
     let info = own_info(thread, signo);
     Some(Exception {
         tid: Some(thread.tid),
-        address: info.and_then(|info| info.address).map(Virt),
-        kind: ExceptionKind::Signal { signo, code: info.map(|info| info.code), info },
+        address: info.and_then(|info| info.address).or(reading.own_address.filter(|_| info.is_none())).map(Virt),
+        kind: match &reading.own_exception {
+            Some(kind) => kind.clone(),
+            None => ExceptionKind::Signal { signo, code: info.map(|info| info.code), info },
+        },
         registers: None,
     })
 }

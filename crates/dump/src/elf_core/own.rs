@@ -8,12 +8,15 @@
 //! | 4 | build-ids: repeated base u64, length u16, bytes, length u16, path (all little-endian) |
 //! | 5 | untouched memory: repeated start u64, end u64 (little-endian): mapped, zero, and therefore not stored |
 //!
+//! Facts that become parts of the model: `cmdline`, `environ`, `exe`, `time`; and of a dump that was converted from
+//! another container, whose notes are Linux's only in form: `os`, `os_version`, `exception`, `fault_address`.
+//!
 //! *Trap*: these are little-endian whatever the processor is, so that one writer serves all.
 
 use super::notes::Note;
 use super::reading::{OwnBuildId, Reading};
 use crate::bytes::Fields;
-use crate::{Endian, Os};
+use crate::{Endian, ExceptionKind, Os};
 
 /// Takes a note of owner `AFTERIMAGE`.
 pub(super) fn take(reading: &mut Reading<'_>, note: &Note<'_>) {
@@ -96,11 +99,30 @@ fn fact(reading: &mut Reading<'_>, key: &str, value: &[u8]) {
             reading.time = text.trim_matches(|c: char| c == '\0' || c.is_whitespace()).parse().ok();
         }
         "os" => reading.own_os = Os::from_name(&String::from_utf8_lossy(value)),
+        "exception" => reading.own_exception = exception(&String::from_utf8_lossy(value)),
+        "fault_address" => {
+            let text = String::from_utf8_lossy(value);
+            reading.own_address = text.strip_prefix("0x").and_then(|hex| u64::from_str_radix(hex, 16).ok());
+        }
         "os_version" => reading.os_version = Some(String::from_utf8_lossy(value).into_owned()),
         _ => {
             let value = String::from_utf8_lossy(value).trim_end_matches(['\0', '\n']).to_owned();
             reading.process.facts.push((key.to_owned(), value));
         }
+    }
+}
+
+/// `windows CODE FLAGS PARAMETERS…` or `mach EXCEPTION CODE PARAMETERS…`, in hexadecimal: of a dump that was converted.
+fn exception(text: &str) -> Option<ExceptionKind> {
+    let mut words = text.split_whitespace();
+    let system = words.next()?;
+    let mut numbers = words.map_while(|word| u64::from_str_radix(word.strip_prefix("0x")?, 16).ok());
+    let (first, second) = (numbers.next()?, numbers.next()?);
+    let parameters: Vec<u64> = numbers.take(15).collect();
+    match system {
+        "windows" => Some(ExceptionKind::Windows { code: first as u32, flags: second as u32, parameters }),
+        "mach" => Some(ExceptionKind::Mach { exception: first as u32, code: second, parameters }),
+        _ => None,
     }
 }
 

@@ -29,14 +29,22 @@ pub(crate) struct Parts {
     pub(crate) segments: Vec<elf_core::Segment>,
     /// Bytes of the note at the very end; 0 if there is none.
     pub(crate) tail_room: usize,
-    /// Segments that are neither notes nor memory.
-    pub(crate) other_segments: usize,
     class: Class,
     endian: Endian,
     machine: u16,
     flags: u32,
     os_abi: u8,
     page_size: u64,
+}
+
+/// How many segments are neither notes nor memory; 0 for what is no core.
+pub(crate) fn other_segments(source: &dyn Source, budget: &Budget) -> usize {
+    let count = || {
+        let head = read_vec(source, 0, 64).ok()?;
+        let all = Header::parse(&head).ok()?.segments(source, budget, &mut Vec::new()).ok()?;
+        Some(all.iter().filter(|segment| ![PT_LOAD, PT_NOTE].contains(&segment.kind)).count())
+    };
+    count().unwrap_or(0)
 }
 
 /// Takes a core apart.
@@ -52,7 +60,6 @@ pub(crate) fn read(source: &dyn Source, budget: &Budget) -> Result<Parts, String
         raw_notes: Vec::new(),
         segments: loads.iter().map(|segment| load(segment)).collect(),
         tail_room: 0,
-        other_segments: all.iter().filter(|segment| ![PT_LOAD, PT_NOTE].contains(&segment.kind)).count(),
         class: if header.is_64 { Class::Bits64 } else { Class::Bits32 },
         endian: header.endian,
         machine: header.machine,
@@ -70,7 +77,12 @@ pub(crate) fn read(source: &dyn Source, budget: &Budget) -> Result<Parts, String
         }
         let bytes = encoded(source, segment, header.endian, left);
         left -= bytes.len() as u64;
-        parts.raw_notes.extend_from_slice(&bytes);
+        if parts.raw_notes.is_empty() {
+            // Notes of many threads have hundreds of megabytes: no copy is made of them.
+            parts.raw_notes = bytes;
+        } else {
+            parts.raw_notes.extend_from_slice(&bytes);
+        }
         parts.raw_notes.resize(parts.raw_notes.len().next_multiple_of(4), 0);
     }
     Ok(parts)
@@ -78,12 +90,12 @@ pub(crate) fn read(source: &dyn Source, budget: &Budget) -> Result<Parts, String
 
 impl Parts {
     /// The same core with other memory segments.
-    pub(crate) fn core(&self, segments: Vec<elf_core::Segment>) -> Core {
+    pub(crate) fn core(self, segments: Vec<elf_core::Segment>) -> Core {
         let mut core = Core::new(self.class, self.machine, self.page_size);
         core.endian = self.endian;
         core.flags = self.flags;
         core.os_abi = self.os_abi;
-        core.raw_notes.clone_from(&self.raw_notes);
+        core.raw_notes = self.raw_notes;
         core.segments = segments;
         core.tail_room = self.tail_room;
         core

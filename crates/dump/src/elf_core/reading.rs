@@ -36,6 +36,10 @@ pub(super) struct Reading<'a> {
     pub(super) os: Os,
     /// The system that afterimage's own note names: of a dump that was converted, and whose notes are Linux's only in form.
     pub(super) own_os: Option<Os>,
+    /// What happened on a system that knows no signals, as afterimage's own note says it.
+    pub(super) own_exception: Option<crate::ExceptionKind>,
+    /// The address that was touched, as afterimage's own note says it where there is no NT_SIGINFO.
+    pub(super) own_address: Option<u64>,
     pub(super) os_version: Option<String>,
     pub(super) process: Process,
     pub(super) threads: Vec<Thread>,
@@ -72,6 +76,8 @@ impl<'a> Reading<'a> {
             head_only: false,
             os: Os::Unknown,
             own_os: None,
+            own_exception: None,
+            own_address: None,
             os_version: None,
             process: Process::default(),
             threads: Vec::new(),

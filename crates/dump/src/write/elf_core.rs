@@ -245,6 +245,7 @@ fn encode_head(
     let sizes = Sizes::of(core.class);
     let count = core.segments.len() as u64 + core.note_segments();
     let mut out = Encoder::new(core);
+    out.out.reserve_exact(usize::try_from(layout.end).unwrap_or(0));
     let class = if core.class == Class::Bits64 { 2 } else { 1 };
     let data = if core.endian == Endian::Little { 1 } else { 2 };
     out.bytes(&[0x7f, b'E', b'L', b'F', class, data, 1, core.os_abi, 0, 0, 0, 0, 0, 0, 0, 0]);

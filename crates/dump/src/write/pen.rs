@@ -18,6 +18,11 @@ impl Pen {
         Self { out: Vec::new(), endian }
     }
 
+    /// Makes room for so many bytes more, and not twice as many as there are.
+    pub(crate) fn reserve(&mut self, more: usize) {
+        self.out.reserve_exact(more + 64);
+    }
+
     /// Bytes so far.
     pub(crate) fn len(&self) -> u64 {
         self.out.len() as u64

@@ -16,7 +16,8 @@
 //!
 //! *Trap*: places in a minidump have 32 bits, but for the base of `Memory64ListStream`. So streams come first, a stack
 //! is named by its thread only where it lies below 4 GiB, and soft errors at the end of a larger file are found by
-//! afterimage's own stream alone.
+//! afterimage's own stream alone. All that is not memory is held in memory until it is written, the notes of a core twice:
+//! some 8 KiB a thread.
 
 pub(crate) mod contexts;
 mod elf_id;
@@ -67,7 +68,8 @@ pub fn lay_out(dump: &Dump, stored: &[Range<u64>], dump_type: DumpType) -> Resul
     memory::untouched(&mut file);
     copies(&mut file);
     if let Some(parts) = core_parts(dump) {
-        let head = elf_core::lay_out(&cut_core(dump, &parts, stored))?.head;
+        let head = elf_core::lay_out(&cut_core(dump, parts, stored))?.head;
+        file.pen.reserve(head.len());
         file.stream(minidump::ELF_HEAD, |pen| pen.bytes(&head));
     }
     let info = file.stream(minidump::INFO, |pen| {
@@ -144,7 +146,7 @@ pub(crate) fn stream_types(layout: &Layout, endian: Endian) -> Vec<u32> {
 }
 
 /// A core with what is stored of its memory.
-pub(crate) fn cut_core(dump: &Dump, parts: &Parts, stored: &[Range<u64>]) -> Core {
+pub(crate) fn cut_core(dump: &Dump, parts: Parts, stored: &[Range<u64>]) -> Core {
     let segments = cut::segments(&parts.segments, stored);
     let shorter = segments != parts.segments;
     let mut core = parts.core(segments);
