@@ -104,8 +104,9 @@ fn debuggers_say_the_same_of_every_way_and_type() {
             settle();
             let mut wrong = reference.faults(&file, &["gdb", "lldb", "eu-stack"]);
             if kind != "small" {
+                let ours = Core::open(&file).unwrap();
                 wrong.extend(
-                    missing(&reference.core, &Core::open(&file).unwrap()).iter().map(|at| format!("missing {at}")),
+                    missing(&reference.core, &ours).iter().map(|at| format!("missing {at} of {:x?}", ours.loads)),
                 );
             }
             if said["type"] != *kind || said["threads"] != 15 {
