@@ -296,7 +296,7 @@ fn nothing_is_overwritten_or_left_half() {
     assert_eq!(status(Path::new("-"), &["--json"]), Some(2));
     // What is not in a dump cannot be written.
     let small = dir.path().join("small");
-    assert_eq!(status(&small, &["--type", "small"]), Some(0));
+    assert_eq!(status(&small, &["--type", "small", "--format", "minidump"]), Some(0));
     assert_eq!(convert(&small, &dir.path().join("x"), &["--type", "complete"]).status.code(), Some(2));
     assert_eq!(names(dir.path()), ["core", "link", "out", "small"]);
 }
