@@ -7,11 +7,13 @@
 //! stack is limited to 16 KiB, so that a seed stays small.
 
 use afterimage_capture::{DumpType, RunOptions};
+use afterimage_dump::write::seekable;
 use afterimage_testkit::build_core::{self, CoreBuilder, Machine, Segment, SigInfo, sample_core, sample_core_builder};
 use afterimage_testkit::build_minidump::{
     Context, Cpu, Exception, Handle, LinuxFile, MemoryRegion, MinidumpBuilder, MiscInfo, Module, SystemInfo,
     SystemMemoryInfo, Thread, ThreadInfo, UnloadedModule, VmCounters,
 };
+use afterimage_testkit::hostile;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -314,6 +316,16 @@ fn packed() -> Seeds {
         } else {
             seeds.push((format!("core.{name}"), output.stdout));
         }
+    }
+    let options = seekable::Options { frame_size: 300, ..seekable::Options::default() };
+    let mut writer = seekable::Writer::new(Vec::new(), options).expect("written into memory");
+    writer.write_all(&core).expect("written into memory");
+    // One frame is filled up, one is a hole.
+    writer.zeros((64 << 20) + 300).expect("written into memory");
+    seeds.push(("seekable.zst".to_owned(), writer.finish().expect("written into memory").0));
+    for name in ["with-wrong-sums", "frame-shorter-than-said"] {
+        let hostile = hostile::all().into_iter().find(|input| input.name() == format!("compressed/seekable-{name}"));
+        seeds.push((format!("seekable-{name}.zst"), hostile.expect("it is there").bytes()));
     }
     seeds
 }

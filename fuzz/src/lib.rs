@@ -80,13 +80,14 @@ pub fn minidump(bytes: &[u8]) {
     open_and_read(bytes);
 }
 
-/// Unpacking alone.
+/// Unpacking alone, or reading in place what has a seek table.
 pub fn compressed(bytes: &[u8]) {
     meter::metered(|| {
         let source: SharedSource = Arc::new(bytes.to_vec());
         let Ok(Some(unpacked)) = compressed::unpack(Path::new("fuzzed"), &source, &budget()) else { return };
         let mut block = [0; 64];
-        for at in [0, 4096, unpacked.source.len().saturating_sub(10), u64::MAX - 3] {
+        let len = unpacked.source.len();
+        for at in [0, 4096, len / 7, len / 5, len / 3, len / 2, len.saturating_sub(10), u64::MAX - 3] {
             let _ = unpacked.source.read_at(at, &mut block);
         }
     });
