@@ -182,7 +182,7 @@ fn linux_streams() {
     assert_eq!(fact(&dump, "r_debug.brk"), Some("0x70000001"));
     assert!(process.facts.iter().any(|(k, v)| k == "link_map" && v == "bias 0x70000000 dynamic 0x70000e00 /lib/ld.so"));
     assert_eq!(fact(&dump, "lsb_release"), Some("DISTRIB_ID=Debian\n"));
-    assert_eq!(dump.soft_errors, [r#"{"A": [1, 2]}"#, r#""B""#]);
+    assert_eq!(dump.soft_errors, [r#"{"A": [1, 2]}"#, "B"]);
     let ExceptionKind::Signal { signo: 11, code: Some(1), info: Some(info) } = &dump.exception.as_ref().unwrap().kind
     else {
         panic!("{:?}", dump.exception);

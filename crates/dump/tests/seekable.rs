@@ -463,6 +463,9 @@ fn frames_that_cannot_be_are_refused() {
         let error = Writer::new(Vec::new(), Options { frame_size, ..Options::default() }).err().unwrap();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{frame_size}");
     }
+    // Not begun, as it cannot be ended.
+    let mut writer = Writer::new(Vec::new(), Options::default()).unwrap();
+    assert_eq!(writer.zeros(u64::MAX).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
 }
 
 /// Tables that lie: they are not used where that can be told, and never lose what unpacking from the front would give.

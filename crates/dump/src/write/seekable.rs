@@ -53,6 +53,9 @@ pub struct Options {
 impl Default for Options {
     /// Frames of 1 MiB, level 1, as many threads as there are processors.
     fn default() -> Self {
+        // Measured on a Python process's core of 308 MiB, one thread: level 1 has 1.4 GB/s and leaves 10.4 %, level 3 has
+        // 1.0 GB/s and leaves 10.7 %; on programs with their debug information, 15.9 % and 14.6 %. Frames of 256 KiB or
+        // 4 MiB change neither by more than a tenth.
         Self { frame_size: 1 << 20, level: 1, threads: std::thread::available_parallelism().map_or(1, usize::from) }
     }
 }
@@ -201,6 +204,7 @@ impl<W: Write> Writer<W> {
     }
 
     fn push_zeros(&mut self, packed: Arc<[u8]>, len: usize, times: u64) -> io::Result<()> {
+        self.table.has_room(times)?;
         self.queue.push_back(Slot::Zeros { packed, len, times });
         self.settle()
     }

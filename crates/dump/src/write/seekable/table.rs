@@ -34,12 +34,18 @@ impl Table {
         Self { frames: Vec::new(), most: MAX_FRAMES }
     }
 
-    /// Adds a frame's lengths.
-    pub(super) fn push(&mut self, packed: usize, raw: usize) -> io::Result<()> {
-        if self.frames.len() >= self.most {
+    /// Refuses so many frames more if the format does.
+    pub(super) fn has_room(&self, more: u64) -> io::Result<()> {
+        if more > (self.most - self.frames.len()) as u64 {
             let what = format!("a packed file cannot have more than {} frames: larger ones are needed", self.most);
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
         }
+        Ok(())
+    }
+
+    /// Adds a frame's lengths.
+    pub(super) fn push(&mut self, packed: usize, raw: usize) -> io::Result<()> {
+        self.has_room(1)?;
         let (Ok(packed), Ok(raw)) = (u32::try_from(packed), u32::try_from(raw)) else {
             let what = format!("a frame of {raw} bytes, {packed} compressed, does not fit into a seek table");
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
