@@ -22,7 +22,7 @@ use super::store::{self, Stored};
 use super::track::{STEP, Tracker};
 use super::{Container, Job, LiveError};
 use crate::memory::{Bytes, LiveMemory, Reader, Unreadable, read_through};
-use crate::plan::{Piece, Plan, Source};
+use crate::plan::{LARGE_GAP, Piece, Plan, Source};
 use crate::procfs::Vma;
 use crate::sys;
 use afterimage_dump::write::elf_core;
@@ -103,7 +103,7 @@ impl Job<'_> {
         tracker.release();
         let (passes, last) = result?;
         let (pauses, threads) = (vec![first, last.pause], last.moment.threads.len());
-        let (stored, soft_errors) = self.complete_precopy(before, last, &spans, &file, spool)?;
+        let (stored, soft_errors) = self.complete_precopy(before, last, &mut spans, &file, spool)?;
         Ok(Taken { stored, pauses, threads, passes, soft_errors })
     }
 
@@ -307,7 +307,7 @@ impl Job<'_> {
         &self,
         before: Before,
         last: Last,
-        spans: &Spans,
+        spans: &mut Spans,
         file: &File,
         spool: bool,
     ) -> Result<(Stored, Vec<String>), LiveError> {
@@ -332,6 +332,7 @@ impl Job<'_> {
         }
         drop(blocks);
         let (mut core, mut soft_errors) = moment.core(&before, &mut plan);
+        place_holes(&plan.pieces, spans);
         let (pieces, offsets) = by_spans(plan.pieces, spans);
         plan.pieces = pieces;
         // What lies in the file and belongs to no memory any more must not stay there.
@@ -419,6 +420,17 @@ fn punch(file: &File, offset: u64, len: u64) -> io::Result<()> {
             Ok(())
         }
         other => Ok(other?),
+    }
+}
+
+/// Gives untouched memory between touched a place, too, unless it is much: there the file has a hole.
+fn place_holes(pieces: &[Piece], spans: &mut Spans) {
+    for piece in pieces.iter().filter(|piece| piece.stored > 0) {
+        for (range, offset) in spans.parts(piece.start..piece.start + piece.stored) {
+            if offset.is_none() && range.end - range.start < LARGE_GAP {
+                spans.place(range, &mut |_| {});
+            }
+        }
     }
 }
 
