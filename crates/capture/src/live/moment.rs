@@ -229,6 +229,7 @@ fn own_pages(pid: Tid, vmas: &mut [Vma]) {
         all: category::FILE,
         any: category::PRESENT | category::SWAPPED,
         tell: 0,
+        most: 1,
     };
     let Ok(pagemap) = File::open(format!("/proc/{pid}/pagemap")) else { return };
     let candidates = vmas.iter_mut().filter(|vma| vma.file && !vma.shared && !vma.own_pages && !vma.io);

@@ -33,7 +33,8 @@ const LARGE: u64 = 2 << 20;
 const CHECK_TRACKED: u64 = 2;
 
 /// Pages written to, or never protected, that the page tables have a place for.
-const WRITTEN: Scan = Scan { flags: 0, inverted: 0, all: category::WRITTEN, any: 0, tell: category::WRITTEN };
+const WRITTEN: Scan =
+    Scan { flags: 0, inverted: 0, all: category::WRITTEN, any: 0, tell: category::WRITTEN, most: 0 };
 
 /// Pages written to that have content; protected again.
 const TAKE: Scan = Scan {
@@ -42,7 +43,11 @@ const TAKE: Scan = Scan {
     all: category::ZERO_PAGE | category::WRITTEN,
     any: category::PRESENT | category::SWAPPED,
     tell: 0,
+    most: 0,
 };
+
+/// The first page with content.
+const ANY: Scan = Scan { most: 1, ..Scan::TOUCHED };
 
 /// The tracking of one process.
 pub(super) struct Tracker {
@@ -129,7 +134,7 @@ impl Tracker {
         let mut at = range.start;
         while at < range.end {
             let end = (at / LARGE + 1).saturating_mul(LARGE).min(range.end);
-            let (_, one) = pages::scan(&self.pagemap, &Scan::TOUCHED, at, end, 1)?;
+            let (_, one) = pages::scan(&self.pagemap, &ANY, at, end, 1)?;
             if one.is_empty() {
                 found(at..end);
             }

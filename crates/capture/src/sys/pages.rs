@@ -36,6 +36,8 @@ pub(crate) struct Scan {
     pub(crate) any: u64,
     /// Categories to tell of; ranges that differ in them are told apart.
     pub(crate) tell: u64,
+    /// Pages after which the scan ends; 0 for no limit.
+    pub(crate) most: u64,
 }
 
 impl Scan {
@@ -46,6 +48,7 @@ impl Scan {
         all: category::ZERO_PAGE,
         any: category::PRESENT | category::SWAPPED,
         tell: 0,
+        most: 0,
     };
 }
 
@@ -65,7 +68,7 @@ pub(crate) fn scan(
     let mut regions = vec![[0u64; 3]; room];
     // struct pm_scan_arg: size, flags, start, end, walk_end, vec, vec_len, max_pages, then four masks.
     let vec = if room == 0 { 0 } else { regions.as_mut_ptr() as u64 };
-    let mut arg = [96, what.flags, start, end, 0, vec, room as u64, 0, what.inverted, what.all, what.any, what.tell];
+    let mut arg = [96, what.flags, start, end, 0, vec, room as u64, what.most, what.inverted, what.all, what.any, what.tell];
     // SAFETY: the kernel reads and writes the 96 bytes of `arg` and at most `vec_len` regions of 24 bytes at `vec`.
     let found = unsafe { libc::ioctl(pagemap.as_fd().as_raw_fd(), SCAN as _, arg.as_mut_ptr()) };
     let found = usize::try_from(check(found.into())?).unwrap_or(0);
