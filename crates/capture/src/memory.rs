@@ -21,11 +21,22 @@ const MAX_UNREADABLE: usize = 512;
 pub(crate) struct Reader {
     pid: Tid,
     mem: Option<File>,
+    /// Whether `process_vm_readv` is used.
+    calls: bool,
 }
 
 impl Reader {
     pub(crate) fn new(pid: Tid) -> Self {
-        Self { pid, mem: File::open(format!("/proc/{pid}/mem")).ok() }
+        Self { pid, mem: File::open(format!("/proc/{pid}/mem")).ok(), calls: true }
+    }
+
+    /// Reads a process that shares private pages with another one, as after a fork.
+    ///
+    /// Folklore: `process_vm_readv` pins what it reads, and since Linux 5.19 the kernel first gives the process a page of
+    /// its own for each anonymous page that it shares (`gup_must_unshare`): reading a forked copy so doubled the memory and
+    /// took three times as long. Reads of `/proc/PID/mem` do not pin.
+    pub(crate) fn sharing(pid: Tid) -> Self {
+        Self { calls: false, ..Self::new(pid) }
     }
 
     /// Whose memory it is.
@@ -38,10 +49,12 @@ impl Reader {
     /// # Errors
     /// When the process has gone, or may not be read at all.
     pub(crate) fn read(&self, at: u64, buf: &mut [u8]) -> io::Result<usize> {
-        match sys::read_memory(self.pid, at, buf) {
-            Ok(n) if n > 0 => return Ok(n),
-            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Err(error),
-            _ => {}
+        if self.calls {
+            match sys::read_memory(self.pid, at, buf) {
+                Ok(n) if n > 0 => return Ok(n),
+                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Err(error),
+                _ => {}
+            }
         }
         let Some(mem) = &self.mem else { return Ok(0) };
         match mem.read_at(buf, at) {

@@ -153,6 +153,8 @@ pub(crate) struct Vma {
     pub(crate) path: Vec<u8>,
     /// Private pages of its own exist (smaps `Anonymous` or `Swap`).
     pub(crate) own_pages: bool,
+    /// Other processes have some of the same pages: for anonymous memory, a fork's parent or child.
+    pub(crate) pages_shared: bool,
     /// Device memory (`io`).
     pub(crate) io: bool,
     /// `MADV_DONTDUMP` (`dd`).
@@ -232,6 +234,8 @@ pub(crate) fn parse_maps(text: impl BufRead) -> io::Result<Vec<Vma>> {
                         _ => {}
                     }
                 }
+            } else if let Some(amount) = line.strip_prefix(b"Shared_Clean:").or(line.strip_prefix(b"Shared_Dirty:")) {
+                vma.pages_shared |= amount.iter().any(|byte| matches!(byte, b'1'..=b'9'));
             } else if let Some(amount) = line.strip_prefix(b"Anonymous:").or(line.strip_prefix(b"Swap:")) {
                 vma.own_pages |= amount.iter().any(|byte| matches!(byte, b'1'..=b'9'));
             }

@@ -138,12 +138,18 @@ pub(super) fn copy(
             }
         }
     };
-    std::thread::scope(|scope| {
-        for _ in 1..workers {
-            // A thread fewer is slower, not wrong.
-            let _ = std::thread::Builder::new().name("copier".into()).spawn_scoped(scope, work);
+    let calmly = || {
+        if sheet.direct.is_some() {
+            sys::be_nice();
         }
         work();
+    };
+    std::thread::scope(|scope| {
+        let spawn = || std::thread::Builder::new().name("copier".into()).spawn_scoped(scope, calmly).is_ok();
+        // A thread fewer is slower, not wrong. This thread must not be made slow for good, so it only waits.
+        if (0..workers).filter(|_| spawn()).count() == 0 {
+            work();
+        }
     });
     match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
         Some(error) => Err(error),

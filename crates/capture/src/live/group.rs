@@ -109,9 +109,12 @@ pub fn capture_group(
     }
     let mut ready = Vec::new();
     for subject in &subjects {
-        let job = Job::new(subject, options, progress)?;
+        let mut job = Job::new(subject, options, progress)?;
         match Before::read(subject, &job.reader) {
-            Ok(before) => ready.push((job, before)),
+            Ok(before) => {
+                job.choose_reader(&before);
+                ready.push((job, before));
+            }
             Err(error) => results.push(Err(error)),
         }
     }
@@ -125,10 +128,11 @@ pub fn capture_group(
     // Members that are new since: what they need is read while all stand.
     let late = late_members(group, &subjects);
     for subject in &late {
-        let job = Job::new(subject, options, progress)?;
+        let mut job = Job::new(subject, options, progress)?;
         if let Ok(one) = job.hold()
             && let Ok(before) = Before::read(subject, &job.reader)
         {
+            job.choose_reader(&before);
             held.push((ready.len(), one));
             ready.push((job, before));
         }

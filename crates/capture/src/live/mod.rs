@@ -196,6 +196,7 @@ pub fn capture(id: i32, options: &CaptureOptions, progress: &dyn Progress) -> Re
     let mut taken = None;
     for how in choice.ways {
         let before = Before::read(&subject, &job.reader)?;
+        job.choose_reader(&before);
         let result = match how {
             How::Precopy => job.by_precopy(before),
             How::Snapshot => job.hold().map_err(Failed::Other).and_then(|held| job.by_snapshot(before, held)),
@@ -231,6 +232,13 @@ impl<'a> Job<'a> {
             Self { subject, options, reader: Reader::new(subject.pid), part: None, meter: Meter::new(progress) };
         job.reopen()?;
         Ok(job)
+    }
+
+    /// Reads so that pages which the process shares with its parent or children stay shared.
+    fn choose_reader(&mut self, before: &Before) {
+        if before.vmas.iter().any(|vma| vma.pages_shared && !vma.shared && !vma.file) {
+            self.reader = Reader::sharing(self.subject.pid);
+        }
     }
 
     /// A new, empty output.

@@ -106,7 +106,7 @@ impl Job<'_> {
     pub(super) fn write_snapshot(&self, snapshot: Snapshot, pause: Duration) -> Result<Taken, LiveError> {
         let Snapshot { before, moment, mut plan, aside, kept, copy } = snapshot;
         let threads = moment.threads.len();
-        let reader = Reader::new(copy.pid);
+        let reader = Reader::sharing(copy.pid);
         plan.name_gaps(copy.pid);
         let pieces = kept.pieces(aside.pieces).map_err(|error| self.failed(CopyError::Output(error)))?;
         plan.pieces.extend(pieces);

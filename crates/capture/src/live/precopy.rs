@@ -315,7 +315,7 @@ impl Job<'_> {
         let Last { moment, mut plan, blocks, buffer, copy, void, mut unreadable, .. } = last;
         punch_void(spans, &void, &blocks, file).map_err(failed)?;
         if let Some(copy) = &copy {
-            let reader = Reader::new(copy.pid);
+            let reader = Reader::sharing(copy.pid);
             let bytes = Kept { under: &reader, aside: &Aside::default(), small: copy.borrowed.clone() };
             self.meter.phase("copying the last pages", blocks.iter().map(|block| block.len).sum());
             let copied = copy::copy(&Sheet::direct(file), blocks.iter().copied(), &bytes, Over::OldPages, &self.meter);

@@ -33,8 +33,7 @@ const LARGE: u64 = 2 << 20;
 const CHECK_TRACKED: u64 = 2;
 
 /// Pages written to, or never protected, that the page tables have a place for.
-const WRITTEN: Scan =
-    Scan { flags: 0, inverted: 0, all: category::WRITTEN, any: 0, tell: category::WRITTEN, most: 0 };
+const WRITTEN: Scan = Scan { flags: 0, inverted: 0, all: category::WRITTEN, any: 0, tell: category::WRITTEN, most: 0 };
 
 /// Pages written to that have content; protected again.
 const TAKE: Scan = Scan {

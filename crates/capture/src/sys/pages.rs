@@ -68,7 +68,8 @@ pub(crate) fn scan(
     let mut regions = vec![[0u64; 3]; room];
     // struct pm_scan_arg: size, flags, start, end, walk_end, vec, vec_len, max_pages, then four masks.
     let vec = if room == 0 { 0 } else { regions.as_mut_ptr() as u64 };
-    let mut arg = [96, what.flags, start, end, 0, vec, room as u64, what.most, what.inverted, what.all, what.any, what.tell];
+    let mut arg =
+        [96, what.flags, start, end, 0, vec, room as u64, what.most, what.inverted, what.all, what.any, what.tell];
     // SAFETY: the kernel reads and writes the 96 bytes of `arg` and at most `vec_len` regions of 24 bytes at `vec`.
     let found = unsafe { libc::ioctl(pagemap.as_fd().as_raw_fd(), SCAN as _, arg.as_mut_ptr()) };
     let found = usize::try_from(check(found.into())?).unwrap_or(0);
