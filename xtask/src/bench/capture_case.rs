@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Our ways, as the command line has them.
 pub(super) const OWN: &[&str] = &["stop", "snapshot", "precopy"];
@@ -34,6 +34,8 @@ pub(super) struct Tool {
     /// The longest time that the writing thread took for one store; not a number if there is none.
     pub(super) writer: f64,
     pub(super) total: f64,
+    /// The same until the dump would outlive a power cut: ours syncs, after gcore the file is synced here.
+    pub(super) durable: f64,
     /// Bytes on disk.
     pub(super) disk: f64,
     /// Largest peak of resident memory, in kibibytes.
@@ -63,6 +65,7 @@ struct Sample {
     reported: f64,
     writer: f64,
     total: f64,
+    durable: f64,
     disk: f64,
     peak: u64,
     note: Option<String>,
@@ -75,6 +78,7 @@ const NOTHING: Sample = Sample {
     reported: f64::NAN,
     writer: f64::NAN,
     total: f64::NAN,
+    durable: f64::NAN,
     disk: f64::NAN,
     peak: 0,
     note: None,
@@ -120,6 +124,7 @@ fn tool(name: &str, samples: &[Sample]) -> Tool {
         reported: of(|sample| sample.reported),
         writer: of(|sample| sample.writer),
         total: of(|sample| sample.total),
+        durable: of(|sample| sample.durable),
         disk: of(|sample| sample.disk),
         peak: samples.iter().map(|sample| sample.peak).max().unwrap_or(0),
         notes,
@@ -151,6 +156,13 @@ fn one(name: &str, ticker: &mut Live, afterimage: &Path, folder: &Path, last: f6
     let quiet = number(&ticker.ask("gaps")?, "longest");
     ticker.ask("reset")?;
     let ran = run(&mut command, &output)?;
+    let begin = Instant::now();
+    if name == "gcore"
+        && let Ok(file) = std::fs::File::open(&written)
+    {
+        file.sync_all().with_context(|| format!("sync {}", written.display()))?;
+    }
+    let durable = ran.wall + begin.elapsed().as_secs_f64();
     // Pages that are handed back one by one may stall the writer only when all seems over.
     std::thread::sleep(Duration::from_millis(20));
     let gaps = ticker.ask("gaps")?;
@@ -176,6 +188,7 @@ fn one(name: &str, ticker: &mut Live, afterimage: &Path, folder: &Path, last: f6
         reported: said.get("pause_ms").and_then(Value::as_f64).unwrap_or(f64::NAN),
         writer: if writes { number(&gaps, "stalled") } else { f64::NAN },
         total: ran.wall,
+        durable,
         disk: (meta.blocks() * 512) as f64,
         peak: ran.peak,
         note,
