@@ -16,8 +16,9 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Bytes that are read and written at once: what fits a processor's own cache, so that it is still there to be written.
 pub(super) const BLOCK: u64 = 256 << 10;
@@ -60,18 +61,28 @@ pub(super) enum Over {
     OldPages,
 }
 
+/// How nice copiers are, at first and when that gets them nowhere on a busy machine: the process writes on meanwhile,
+/// and a copy that takes for ever is no copy.
+const NICE: [i32; 3] = [19, 10, 0];
+const HURRY: usize = NICE.len() - 1;
+/// How long copiers work before it is seen how far they came, and what they should have done by then.
+const ROUND: Duration = Duration::from_millis(500);
+const EXPECTED: u64 = 64 << 20;
+
 /// Where blocks are written.
 pub(super) struct Sheet<'f> {
     file: &'f File,
     /// The same file past the page cache, where the file system has that.
     direct: Option<File>,
     refused: AtomicBool,
+    /// How much the copiers give way: a place in [`NICE`].
+    calm: AtomicUsize,
 }
 
 impl<'f> Sheet<'f> {
     /// Through the page cache: as fast as memory, for while the process stands.
     pub(super) fn cached(file: &'f File) -> Self {
-        Self { file, direct: None, refused: AtomicBool::new(false) }
+        Self { file, direct: None, refused: AtomicBool::new(false), calm: AtomicUsize::new(HURRY) }
     }
 
     /// Large blocks past the page cache.
@@ -79,7 +90,8 @@ impl<'f> Sheet<'f> {
         use rustix::fs::{Mode, OFlags, open};
         let own = format!("/proc/self/fd/{}", file.as_raw_fd());
         let direct = open(own, OFlags::RDWR | OFlags::DIRECT | OFlags::CLOEXEC, Mode::empty());
-        Self { file, direct: direct.ok().map(File::from), refused: AtomicBool::new(false) }
+        let direct = direct.ok().map(File::from);
+        Self { file, direct, refused: AtomicBool::new(false), calm: AtomicUsize::new(0) }
     }
 
     fn block(&self) -> u64 {
@@ -115,13 +127,17 @@ pub(super) fn copy(
     let blocks = Mutex::new(Blocks { jobs, rest: None, most: sheet.block() });
     let (failure, stop, stored) = (Mutex::new(None), AtomicBool::new(false), AtomicU64::new(0));
     let unreadable = Mutex::new(Unreadable::default());
-    let work = || {
+    let (over_all, copied) = (AtomicBool::new(false), AtomicU64::new(0));
+    let work = |until: Option<Instant>| {
         let mut memory = vec![0; sheet.block() as usize + ALIGNMENT];
         let start = memory.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
         let Some(buffer) = memory.get_mut(start..) else { return };
         let page = sys::page_size();
-        while !stop.load(Ordering::Relaxed) {
-            let Some(job) = lock(&blocks).next() else { return };
+        while !stop.load(Ordering::Relaxed) && until.is_none_or(|until| Instant::now() < until) {
+            let Some(job) = lock(&blocks).next() else {
+                over_all.store(true, Ordering::Relaxed);
+                return;
+            };
             let Some(block) = buffer.get_mut(..job.len as usize) else { return };
             let done = read_through(bytes, job.at, block, page, |range| lock(&unreadable).add(range))
                 .map_err(|_| CopyError::Gone)
@@ -129,6 +145,7 @@ pub(super) fn copy(
             match done {
                 Ok(bytes) => {
                     stored.fetch_add(bytes, Ordering::Relaxed);
+                    copied.fetch_add(job.len, Ordering::Relaxed);
                     meter.add(job.len);
                 }
                 Err(error) => {
@@ -138,19 +155,26 @@ pub(super) fn copy(
             }
         }
     };
-    let calmly = || {
-        if sheet.direct.is_some() {
-            sys::be_nice();
+    while !over_all.load(Ordering::Relaxed) && !stop.load(Ordering::Relaxed) {
+        let before = copied.load(Ordering::Relaxed);
+        let calm = sheet.calm.load(Ordering::Relaxed);
+        let until = (calm < HURRY).then(|| Instant::now() + ROUND);
+        let calmly = || {
+            sys::be_nice(NICE.get(calm).copied().unwrap_or(0));
+            work(until);
+        };
+        std::thread::scope(|scope| {
+            let spawn = || std::thread::Builder::new().name("copier".into()).spawn_scoped(scope, calmly).is_ok();
+            // A thread fewer is slower, not wrong. This thread must not be made slow for good, so it only waits.
+            if (0..workers).filter(|_| spawn()).count() == 0 {
+                work(None);
+            }
+        });
+        let slow = until.is_some_and(|until| Instant::now() >= until);
+        if slow && copied.load(Ordering::Relaxed) - before < EXPECTED {
+            sheet.calm.store(calm + 1, Ordering::Relaxed);
         }
-        work();
-    };
-    std::thread::scope(|scope| {
-        let spawn = || std::thread::Builder::new().name("copier".into()).spawn_scoped(scope, calmly).is_ok();
-        // A thread fewer is slower, not wrong. This thread must not be made slow for good, so it only waits.
-        if (0..workers).filter(|_| spawn()).count() == 0 {
-            work();
-        }
-    });
+    }
     match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
         Some(error) => Err(error),
         None => Ok(Copied {

@@ -125,12 +125,14 @@ pub(crate) fn read_memory(pid: Tid, at: u64, buf: &mut [u8]) -> io::Result<usize
     if read < 0 { Err(io::Error::last_os_error()) } else { Ok(read as usize) }
 }
 
-/// Lets everybody else go first, on the processors and at the disk; for the calling thread only.
-pub(crate) fn be_nice() {
-    // Not the least there is: on a busy machine the copy would take for ever, and the process writes on meanwhile.
-    const NICE: libc::c_int = 10;
-    // SAFETY: a system call on numbers. On Linux 0 means the calling thread, not the process.
-    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
+/// Lets others go first, on the processors and at the disk; for the calling thread only, which may already be nicer.
+pub(crate) fn be_nice(nice: libc::c_int) {
+    // SAFETY: system calls on numbers. On Linux 0 means the calling thread, not the process.
+    unsafe {
+        if libc::getpriority(libc::PRIO_PROCESS, 0) < nice {
+            libc::setpriority(libc::PRIO_PROCESS, 0, nice);
+        }
+    }
 }
 
 /// Bytes of a memory page.
