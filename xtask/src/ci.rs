@@ -1,6 +1,6 @@
 //! Everything that must pass, in the order in which it fails fastest.
 
-use crate::tools::{has, root, run, run_with};
+use crate::tools::{has, root, run, run_with, target};
 use crate::{fuzz, generate, licences, setup};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -45,6 +45,10 @@ pub fn ci(_arguments: &[String]) -> anyhow::Result<()> {
 fn tests() -> anyhow::Result<()> {
     let mut test = Command::new("cargo");
     test.args(["test", "--workspace", "--locked", "--no-fail-fast"]).env("CI", "true").current_dir(root());
+    // What `tools` put into the target folder goes before all else.
+    let own = ["tools/bin", "tools/python/bin"].map(|folder| target().join(folder));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    test.env("PATH", std::env::join_paths(own.into_iter().chain(std::env::split_paths(&path)))?);
     if !has("gdb") {
         anyhow::bail!("gdb is missing although it was installed");
     }

@@ -1,8 +1,8 @@
 //! What the tests need from the system: installed when we may, else named in one line.
 
 use crate::tools::{has, root, run_with, target};
-use anyhow::{Context, bail};
-use std::process::Command;
+use anyhow::bail;
+use std::process::{Command, Stdio};
 
 /// A program that tests or comparisons call, and Debian's package that brings it.
 const NEEDED: &[(&str, &str)] = &[
@@ -59,7 +59,7 @@ pub fn setup(_arguments: &[String]) -> anyhow::Result<()> {
 fn readers() -> anyhow::Result<()> {
     let target = target();
     let (package, file) = MINIDUMP_STACKWALK;
-    if !target.join(file).is_file() {
+    if !target.join(file).is_file() && !has("minidump-stackwalk") {
         let mut install = Command::new("cargo");
         install.args(["install", "--quiet", "--locked", package, "--root"]).arg(target.join("tools"));
         eprintln!("xtask setup: cargo install {package}");
@@ -68,10 +68,16 @@ fn readers() -> anyhow::Result<()> {
         let _ = std::fs::remove_dir_all(target.join("tools/build"));
     }
     let (package, file) = PYTHON_MINIDUMP;
-    if !target.join(file).is_file() {
+    let import = Command::new("python3").args(["-c", "import minidump"]).stderr(Stdio::null()).status();
+    if !target.join(file).is_file() && !import.is_ok_and(|status| status.success()) {
         let folder = target.join("tools/python");
         eprintln!("xtask setup: pip install {package}");
-        run_with(Command::new("python3").args(["-m", "venv"]).arg(&folder)).context("needs python3-venv")?;
+        let venv = || run_with(Command::new("python3").args(["-m", "venv"]).arg(&folder));
+        if venv().is_err() {
+            // Debian's python3 has the module in a package of its own.
+            install(&["python3-venv"])?;
+            venv()?;
+        }
         run_with(Command::new(folder.join("bin/python3")).args(["-m", "pip", "install", "--quiet", package]))?;
     }
     Ok(())
@@ -87,17 +93,22 @@ fn packages() -> anyhow::Result<()> {
     if !root_user || !has("apt-get") {
         bail!("the tests need programs that are missing here: as root, {line}");
     }
-    eprintln!("xtask setup: {line}");
-    let apt = |arguments: &[&str]| {
-        run_with(Command::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive").current_dir(root()))
-    };
-    apt(&["update", "-qq"])?;
-    let mut arguments = vec!["install", "-y", "-qq", "--no-install-recommends"];
-    arguments.extend(&wanted);
-    apt(&arguments)?;
+    install(&wanted)?;
     let still = missing();
     if !still.is_empty() {
         bail!("these packages did not bring what is needed: {}", still.join(" "));
     }
     Ok(())
+}
+
+/// Installs Debian's packages.
+fn install(wanted: &[&str]) -> anyhow::Result<()> {
+    eprintln!("xtask setup: apt-get install {}", wanted.join(" "));
+    let apt = |arguments: &[&str]| {
+        run_with(Command::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive").current_dir(root()))
+    };
+    apt(&["update", "-qq"])?;
+    let mut arguments = vec!["install", "-y", "-qq", "--no-install-recommends"];
+    arguments.extend(wanted);
+    apt(&arguments)
 }

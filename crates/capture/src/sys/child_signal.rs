@@ -2,7 +2,7 @@
 //!
 //! *What it is not*: it tells that something may have happened to a child or tracee, not what, nor to which.
 //!
-//! *Example*: poll [`ChildSignal::fd`] beside all else; when it is readable, [`ChildSignal::clear`] it and then take
+//! *Example*: poll its descriptor beside all else; when it is readable, [`ChildSignal::clear`] it and then take
 //! every change with `peek_event(true)`.
 //!
 //! *Trap*: clear first, take changes then. The other way round a change between the two would never be noticed.
