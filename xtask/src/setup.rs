@@ -23,6 +23,8 @@ const NEEDED: &[(&str, &str)] = &[
     ("python3", "python3"),
     ("strace", "strace"),
     ("make", "make"),
+    ("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu"),
+    ("qemu-aarch64", "qemu-user"),
     ("setpriv", "util-linux"),
     ("unshare", "util-linux"),
 ];
@@ -32,6 +34,7 @@ const NEEDED_FILES: &[(&str, &str)] = &[
     ("/usr/include/stdio.h", "libc6-dev"),
     ("/usr/lib/debug/.build-id", "libc6-dbg"),
     ("/usr/lib/x86_64-linux-gnu/libc.a", "libc6-dev"),
+    ("/usr/aarch64-linux-gnu/lib/libc.a", "libc6-dev-arm64-cross"),
 ];
 
 /// Readers of minidumps that no distribution packages, each with the file that says it is there.

@@ -23,6 +23,9 @@ pub(super) const EVENT_STOP: i32 = 128;
 /// child) would hold up everything.
 const PATIENCE: Duration = Duration::from_millis(500);
 
+/// How long threads are waited for that would not stop in time, when all others run again.
+const LATE_PATIENCE: Duration = Duration::from_secs(3);
+
 /// Waiting that only spins, before it sleeps.
 const SPIN: Duration = Duration::from_millis(2);
 
@@ -123,21 +126,28 @@ impl Held {
 
     /// Lets all threads go; gives how long they were held.
     pub(crate) fn release(mut self) -> Duration {
-        self.let_go();
-        self.since.elapsed()
+        self.let_go()
     }
 
-    fn let_go(&mut self) {
-        if std::mem::replace(&mut self.released, true) {
-            return;
-        }
-        for thread in &mut self.threads {
-            // One that would not stop has perhaps done so since; its stop must be taken before it can be let go.
-            if !thread.stopped {
-                thread.stopped = matches!(wait_for_stop(thread.tid, Duration::from_millis(50)), Waited::Stopped { .. });
+    /// Those that stand first. One that would not stop will do so as soon as it can, and would then stand until we end:
+    /// it is waited for a while longer, when the others run already.
+    fn let_go(&mut self) -> Duration {
+        if !std::mem::replace(&mut self.released, true) {
+            for thread in self.threads.iter().filter(|thread| thread.stopped) {
+                let _ = tracee::detach(thread.tid, 0);
             }
-            let _ = tracee::detach(thread.tid, 0);
         }
+        let pause = self.since.elapsed();
+        let late: Vec<Tid> = self.threads.iter().filter(|thread| !thread.stopped).map(|thread| thread.tid).collect();
+        self.threads.clear();
+        let deadline = Instant::now() + LATE_PATIENCE;
+        for tid in late {
+            let rest = deadline.saturating_duration_since(Instant::now());
+            if matches!(wait_for_stop(tid, rest), Waited::Stopped { .. }) {
+                let _ = tracee::detach(tid, 0);
+            }
+        }
+        pause
     }
 }
 
