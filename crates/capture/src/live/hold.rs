@@ -19,9 +19,12 @@ use std::time::{Duration, Instant};
 /// The event of stops that are neither signals nor named events.
 pub(super) const EVENT_STOP: i32 = 128;
 
-/// How long one thread may take to stop. One that waits uninterruptibly in the kernel (for a disk, for a vforked
-/// child) would hold up everything.
+/// How long one thread may take to stop on a busy machine.
 const PATIENCE: Duration = Duration::from_millis(500);
+
+/// How long one may take that waits uninterruptibly in the kernel, for a disk or a vforked child: that can last, and all
+/// others stand meanwhile.
+const UNINTERRUPTIBLE: Duration = Duration::from_millis(8);
 
 /// How long threads are waited for that would not stop in time, when all others run again.
 const LATE_PATIENCE: Duration = Duration::from_secs(3);
@@ -193,10 +196,16 @@ pub(super) fn wait_for_stop(tid: Tid, patience: Duration) -> Waited {
             Ok(Some(Event::Exited(_) | Event::Killed(_))) | Err(_) => return Waited::Gone,
             Ok(None) => pause(start),
         }
-        if start.elapsed() > patience {
+        let waited = start.elapsed();
+        if waited > patience || (waited > UNINTERRUPTIBLE && patience == PATIENCE && uninterruptible(tid)) {
             return Waited::Running;
         }
     }
+}
+
+/// Whether a thread waits in the kernel such that nothing but its event wakes it.
+fn uninterruptible(tid: Tid) -> bool {
+    procfs::Status::read(tid).is_ok_and(|status| status.state == b'D')
 }
 
 /// Waits a moment: first only for other threads to run, later by sleeping.
