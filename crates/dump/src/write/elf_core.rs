@@ -159,7 +159,10 @@ pub(super) fn tail(endian: Endian, soft_errors: &[String], room: usize) -> Vec<u
     let content = room.saturating_sub(note_len(&notes::soft_errors(&[], 0)) as usize);
     let mut note = notes::soft_errors(soft_errors, content);
     note.content.resize(content, 0);
-    encode_notes(&core, std::slice::from_ref(&note)).unwrap_or_default()
+    let mut out = Encoder::new(&core);
+    // One note of this room's size is never too long.
+    let _ = encode_notes(&mut out, std::slice::from_ref(&note));
+    out.done()
 }
 
 /// Writes a core to an empty file, holes for zeros.
@@ -219,8 +222,7 @@ fn note_len(note: &Note) -> u64 {
     12 + owner + content
 }
 
-fn encode_notes(core: &Core, notes: &[Note]) -> Result<Vec<u8>, WriteError> {
-    let mut out = Encoder::new(core);
+fn encode_notes(out: &mut Encoder, notes: &[Note]) -> Result<(), WriteError> {
     for note in notes {
         let size = u32::try_from(note.content.len()).map_err(|_| WriteError::TooLarge { what: "a note" })?;
         out.u32(note.owner.len() as u32 + 1);
@@ -232,7 +234,7 @@ fn encode_notes(core: &Core, notes: &[Note]) -> Result<Vec<u8>, WriteError> {
         out.bytes(&note.content);
         out.align(4);
     }
-    Ok(out.done())
+    Ok(())
 }
 
 fn encode_head(
@@ -309,7 +311,7 @@ fn encode_head(
         out.word(0);
     }
     out.bytes(&core.raw_notes);
-    out.bytes(&encode_notes(core, &core.notes)?);
+    encode_notes(&mut out, &core.notes)?;
     Ok(out.done())
 }
 

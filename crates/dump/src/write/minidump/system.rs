@@ -56,15 +56,17 @@ pub(super) fn misc_info(file: &mut File<'_>) {
 /// Writes `HandleDataStream`: open handles, or the open files that a live process showed.
 pub(super) fn handles(file: &mut File<'_>) {
     let dump = file.dump;
-    let mut handles = dump.handles.clone();
-    if handles.is_empty() {
-        handles.extend(text(dump, &["fd"]).into_iter().flat_map(str::lines).filter_map(open_file));
+    let mut live = Vec::new();
+    if dump.handles.is_empty() {
+        live.extend(text(dump, &["fd"]).into_iter().flat_map(str::lines).filter_map(open_file));
     }
+    // Not copied: a hostile file makes many megabytes of names out of a few bytes.
+    let handles = if dump.handles.is_empty() { live.as_slice() } else { dump.handles.as_slice() };
     if handles.is_empty() {
         return;
     }
     let mut rows = Vec::with_capacity(handles.len());
-    for handle in &handles {
+    for handle in handles {
         let mut name = |text: &Option<String>| text.as_ref().map_or(0, |text| file.pen.utf16(text));
         let kind = name(&handle.kind);
         rows.push((handle.handle, kind, name(&handle.name), handle.access.unwrap_or(0)));
