@@ -230,7 +230,7 @@ pub(crate) fn parse_maps(text: impl BufRead) -> io::Result<Vec<Vma>> {
                         b"ht" => vma.hugetlb = true,
                         b"dc" => vma.dont_fork = true,
                         b"wf" => vma.wipe_on_fork = true,
-                        b"um" | b"uw" => vma.userfault = true,
+                        b"um" | b"uw" | b"ui" => vma.userfault = true,
                         _ => {}
                     }
                 }

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 /// Memory is read and written at some 1 GiB a second, careful estimate.
 const NANOS_PER_READ_MIB: u64 = 1_000_000;
-/// Page tables of 4 KiB pages are copied at some 20 ms a GiB.
-const NANOS_PER_FORK_MIB: u64 = 20_000;
+/// Page tables of 4 KiB pages are copied at some 25 ms a GiB.
+const NANOS_PER_FORK_MIB: u64 = 25_000;
 /// Write-protected page tables are looked through at some 1 ms a GiB.
 const NANOS_PER_SCAN_MIB: u64 = 1_000;
 /// Stopping, registers, borrowed calls.
@@ -26,8 +26,8 @@ pub(super) struct Choice {
     pub(super) ways: Vec<How>,
     /// Why others are not among them.
     pub(super) passed_over: Vec<String>,
-    /// The shortest pause that is to be expected.
-    pub(super) shortest: Duration,
+    /// The fastest way, and the pause that is to be expected of it.
+    pub(super) fastest: (How, Duration),
 }
 
 /// Pauses to be expected.
@@ -55,8 +55,8 @@ impl Predicted {
         let shared = nanos(mib(shared), NANOS_PER_READ_MIB);
         Self {
             stop: OVERHEAD + nanos(mib(read), NANOS_PER_READ_MIB),
-            snapshot: OVERHEAD + nanos(mib(anonymous), NANOS_PER_FORK_MIB) + shared,
-            precopy: 3 * OVERHEAD + nanos(mib(anonymous), NANOS_PER_SCAN_MIB) + shared,
+            snapshot: 2 * OVERHEAD + nanos(mib(anonymous), NANOS_PER_FORK_MIB) + shared,
+            precopy: OVERHEAD + nanos(mib(anonymous), NANOS_PER_SCAN_MIB) + shared,
         }
     }
 
@@ -102,8 +102,8 @@ pub(super) fn fit(subject: &Subject, options: &CaptureOptions) -> Option<Capture
 pub(super) fn room_for_copy(subject: &Subject) -> Result<(), String> {
     let anonymous =
         subject.status.resident.saturating_sub(subject.status.file_resident + subject.status.shared_resident);
-    // Who writes to a quarter of its memory within seconds is rare.
-    let need = (anonymous / 4).max(16 << 20).min(anonymous);
+    // A process that writes to half of its memory within seconds is rare.
+    let need = (anonymous / 2).max(16 << 20).min(anonymous);
     match memory_left(subject.pid) {
         Some(left) if left < need => {
             Err(format!("its control group has only {} MiB left for pages written to meanwhile", left >> 20))
@@ -131,7 +131,7 @@ fn memory_left(pid: i32) -> Option<u64> {
             let number = |name| std::fs::read_to_string(folder.join(name)).ok()?.trim().parse::<u64>().ok();
             // Folklore: v1 says "no limit" as the largest multiple of a page in 63 bits.
             if let (Some(most), Some(used)) = (number(most).filter(|most| *most < 1 << 62), number(used)) {
-                let left = most.saturating_sub(used).saturating_add(inactive_file(&folder));
+                let left = most.saturating_sub(used).saturating_add(inactive_file(&folder) / 2);
                 least = Some(least.map_or(left, |least| least.min(left)));
             }
         }
@@ -149,9 +149,16 @@ fn inactive_file(folder: &Path) -> u64 {
 /// Chooses.
 pub(super) fn choose(subject: &Subject, options: &CaptureOptions) -> Result<Choice, LiveError> {
     let predicted = Predicted::of(subject, options);
-    let shortest = predicted.stop.min(predicted.snapshot).min(predicted.precopy);
-    let mut choice = Choice { ways: Vec::new(), passed_over: Vec::new(), shortest };
+    let mut ways = [How::Precopy, How::Snapshot, How::Stop];
+    ways.sort_by_key(|how| predicted.get(*how));
+    let [fastest, ..] = ways;
+    let fastest = (fastest, predicted.get(fastest));
+    let mut choice = Choice { ways: Vec::new(), passed_over: Vec::new(), fastest };
     if let Some(how) = options.how {
+        let expected = predicted.get(how);
+        if options.max_pause.is_some_and(|longest| expected > longest) {
+            return Err(LiveError::TooSlow { pid: subject.pid, how, predicted: expected });
+        }
         choice.ways.push(how);
         return Ok(choice);
     }
@@ -165,22 +172,21 @@ pub(super) fn choose(subject: &Subject, options: &CaptureOptions) -> Result<Choi
         choice.ways.push(How::Stop);
         return Ok(choice);
     }
-    let mut ways = [How::Precopy, How::Snapshot, How::Stop];
-    ways.sort_by_key(|how| predicted.get(*how));
     if let Some(longest) = options.max_pause {
         // Any that is fast enough will do; the one that burdens the process least comes first.
         ways.sort_by_key(|how| (predicted.get(*how) > longest, *how == How::Precopy));
         let too_slow = |how: &&How| predicted.get(**how) > longest;
         for how in ways.iter().filter(too_slow) {
             let pause = predicted.get(*how);
-            choice.passed_over.push(format!("no {}: it would hold the process for some {pause:.0?}", how.name()));
+            choice.passed_over.push(format!("no {}: it would hold the process for some {pause:.1?}", how.name()));
         }
         choice.ways.extend(ways.iter().filter(|how| !too_slow(how)));
     } else {
         choice.ways.extend(ways);
     }
     if choice.ways.is_empty() {
-        return Err(LiveError::TooSlow { pid: subject.pid, predicted: shortest });
+        let (how, predicted) = choice.fastest;
+        return Err(LiveError::TooSlow { pid: subject.pid, how, predicted });
     }
     Ok(choice)
 }

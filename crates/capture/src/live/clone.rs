@@ -44,7 +44,7 @@ impl Copy {
         seccomp: bool,
     ) -> Result<Self, Refusal> {
         let tids = held.threads.iter().filter(|thread| thread.stopped).map(|thread| thread.tid);
-        let room = Room::find(tids, vmas, reader).ok_or(Refusal::NoStack)?;
+        let room = Room::find(tids, vmas, reader, gadgets).ok_or(Refusal::NoStack)?;
         let mut remote = Remote::begin(&room, reader, gadgets, seccomp, None)?;
         let made = Self::with(&mut remote, reader);
         let ended = remote.end(reader);

@@ -58,8 +58,12 @@ impl Part {
                 (folder.clone(), Name::Stem { stem: format!("{}.{pid}", output::file_name(comm)), extension })
             }
             Destination::File { path, replace } => {
-                if !replace && path.symlink_metadata().is_ok() {
-                    return Err(LiveError::Exists { path: path.clone() });
+                // What a link leads to is meant, not the link.
+                let path = &path.canonicalize().unwrap_or_else(|_| path.clone());
+                match path.metadata() {
+                    Ok(found) if !found.is_file() => return Err(LiveError::NotAFile { path: path.clone() }),
+                    Ok(_) if !replace => return Err(LiveError::Exists { path: path.clone() }),
+                    _ => {}
                 }
                 let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
                 (parent.unwrap_or(Path::new(".")).to_owned(), Name::Path { path: path.clone(), replace: *replace })

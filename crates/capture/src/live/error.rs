@@ -71,6 +71,12 @@ pub enum LiveError {
         /// Process id.
         pid: i32,
     },
+    /// It lives, but not as it was.
+    #[error("process {pid} began another program while it was captured, or its copy was ended for want of memory")]
+    Changed {
+        /// Process id.
+        pid: i32,
+    },
     /// It is of a kind that is not known.
     #[error("process {pid} cannot be captured: {what}")]
     Unsupported {
@@ -90,16 +96,24 @@ pub enum LiveError {
         why: String,
     },
     /// No way is fast enough.
-    #[error("process {pid} would stand for some {predicted:.0?}, longer than allowed")]
+    #[error("process {pid} would stand for some {predicted:.1?} by {}, longer than allowed", how.name())]
     TooSlow {
         /// Process id.
         pid: i32,
+        /// The fastest way.
+        how: How,
         /// The shortest pause that is to be expected.
         predicted: std::time::Duration,
     },
     /// The output file exists.
     #[error("{} exists already", path.display())]
     Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The output is a device, a pipe or a folder.
+    #[error("{} is no regular file", path.display())]
+    NotAFile {
         /// The file.
         path: PathBuf,
     },

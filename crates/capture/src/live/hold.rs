@@ -91,6 +91,10 @@ impl Held {
             }
             match sys::seize(tid, 0) {
                 Ok(()) => new.push(tid),
+                // It is ours already: it would not stop the last time.
+                Err(_) if procfs::Status::read(tid).is_ok_and(|status| status.tracer == sys::own_pid()) => {
+                    new.push(tid)
+                }
                 // It has ended meanwhile, or it is a leader that ended before its threads.
                 Err(error) if error.raw_os_error() == Some(libc::ESRCH) || ended(tid) => {}
                 Err(error) => {

@@ -26,7 +26,7 @@ mod destination;
 mod error;
 mod group;
 mod hold;
-mod inject;
+pub(crate) mod inject;
 mod kept;
 mod meter;
 mod modes;
@@ -208,6 +208,7 @@ pub fn capture(id: i32, options: &CaptureOptions, progress: &dyn Progress) -> Re
                 break;
             }
             Err(Failed::Other(error)) => return Err(error),
+            Err(Failed::Refused(Refusal::Changed)) => return Err(LiveError::Changed { pid: subject.pid }),
             Err(Failed::Refused(Refusal::Lost)) if subject.ended() => {
                 return Err(LiveError::Vanished { pid: subject.pid });
             }
@@ -221,7 +222,8 @@ pub fn capture(id: i32, options: &CaptureOptions, progress: &dyn Progress) -> Re
         }
     }
     let Some((how, taken)) = taken else {
-        return Err(LiveError::TooSlow { pid: subject.pid, predicted: choice.shortest });
+        let (how, predicted) = choice.fastest;
+        return Err(LiveError::TooSlow { pid: subject.pid, how, predicted });
     };
     job.finish(how, taken, fallback, start)
 }

@@ -40,8 +40,14 @@ impl Job<'_> {
     pub(super) fn failed(&self, error: CopyError) -> LiveError {
         match error {
             CopyError::Output(source) => LiveError::output(&self.place(), source),
-            CopyError::Gone => LiveError::Vanished { pid: self.subject.pid },
+            CopyError::Gone => self.gone(),
         }
+    }
+
+    /// What it means that memory cannot be read any more.
+    pub(super) fn gone(&self) -> LiveError {
+        let pid = self.subject.pid;
+        if self.subject.ended() { LiveError::Vanished { pid } } else { LiveError::Changed { pid } }
     }
 
     /// Holds the process.

@@ -5,7 +5,7 @@
 
 use super::before::Before;
 use super::hold::Held;
-use super::{CaptureOptions, LiveError, store};
+use super::{CaptureOptions, Container, LiveError, store};
 use crate::memory::Reader;
 use crate::picture::{self, Picture, Thread};
 use crate::plan::{self, Plan, Request};
@@ -16,7 +16,7 @@ use crate::snapshot::{Crash, small_budget};
 use crate::sys::pages::{self, Scan, category};
 use crate::sys::{self, Tid};
 use afterimage_dump::write::elf_core::Core;
-use afterimage_dump::write::notes;
+use afterimage_dump::write::{minidump, notes};
 use std::fs::File;
 use std::time::Instant;
 
@@ -98,20 +98,25 @@ impl Moment {
             let budget = small.then(|| small_budget(self.threads.len()));
             return Ok(self.plan_with(options, before, reader, pid, budget, sys::page_size()));
         };
+        before.facts.push(("limited", most.to_string().into_bytes()));
+        // A minidump has the core's notes too, besides its own streams.
+        let share = if options.container == Container::Elf { 2 } else { 6 };
         // Each thread's stack is worth more than what /proc says of the process.
         let unit = unit(most);
         let stacks = self.threads.len() as u64 * STACK_LEAST.next_multiple_of(unit);
-        self.trim_notes(before, (most / 2).min(most.saturating_sub(stacks + WAY_TO_NAMES)));
+        self.trim_notes(before, (most / share).min(most.saturating_sub(stacks + WAY_TO_NAMES)));
         let notes = self.notes(before).iter().fold(0, |sum, note| sum + note.content.len() as u64 + 32);
-        let least = notes + stacks + WAY_TO_NAMES;
-        let mut budget = most.saturating_sub(notes);
+        // Headers, and what is lost at the ends of units.
+        let least = (notes + stacks + WAY_TO_NAMES + 8 * 1024).next_multiple_of(1024);
+        let twice = if options.container == Container::Elf { 1 } else { 2 };
+        let mut budget = most.saturating_sub(twice * notes);
         if small {
             budget = budget.min(small_budget(self.threads.len()));
         }
         // Headers are as long as the plan has pieces, so the budget is what remains for the plan that it gives.
         for _ in 0..8 {
             let plan = self.plan_with(options, before, reader, pid, Some(budget), unit);
-            let size = store::size(notes, &plan);
+            let size = self.size(options, before, notes, &plan);
             if size <= most && budget >= stacks + WAY_TO_NAMES {
                 return Ok(plan);
             }
@@ -121,6 +126,18 @@ impl Moment {
             budget = budget.saturating_sub((size - most).next_multiple_of(unit));
         }
         Err(LiveError::TooSmall { least })
+    }
+
+    /// Length of the file that a plan gives.
+    fn size(&self, options: &CaptureOptions, before: &Before, notes: u64, plan: &Plan) -> u64 {
+        if options.container == Container::Elf {
+            return store::size(notes, plan);
+        }
+        let mut core = Core::new(self.machine.class, self.machine.number, plan.unit);
+        core.notes = self.notes(before);
+        store::complete(&mut core, plan, true);
+        // A core that makes no minidump is refused later, with its reason.
+        minidump::lay_out_core(&core).map_or(0, |layout| layout.len())
     }
 
     fn plan_with(
@@ -165,7 +182,7 @@ impl Moment {
     /// Leaves out the least useful notes until they take at most so many bytes.
     fn trim_notes(&mut self, before: &mut Before, most: u64) {
         const NT_X86_XSTATE: u32 = 0x202;
-        const KEPT: [&str; 5] = ["cmdline", "exe", "time", "start_time", "uname"];
+        const KEPT: [&str; 6] = ["limited", "cmdline", "exe", "time", "start_time", "uname"];
         let size = |moment: &Self, before: &Before| -> u64 {
             moment.notes(before).iter().map(|note| note.content.len() as u64 + 32).sum()
         };

@@ -23,7 +23,7 @@ use super::track::{STEP, Tracker};
 use super::{Container, Job, LiveError};
 use crate::memory::{Bytes, LiveMemory, Reader, Unreadable, read_through};
 use crate::plan::{LARGE_GAP, Piece, Plan, Source};
-use crate::procfs::Vma;
+use crate::procfs::{self, Vma};
 use crate::sys;
 use afterimage_dump::write::elf_core;
 use afterimage_dump::write::layout::Content;
@@ -78,8 +78,11 @@ impl Job<'_> {
         }
         // The first stop: a userfaultfd is made, and which memory counts is seen.
         let held = self.hold()?;
-        let begun =
-            Tracker::new(&held, &self.subject.pidfd, &self.reader, &before.vmas, gadgets, self.subject.status.seccomp);
+        let vmas =
+            std::fs::read(format!("/proc/{}/maps", held.pid)).and_then(|maps| procfs::parse_maps(maps.as_slice()));
+        let vmas = vmas.map_err(|_| self.gone())?;
+        let seccomp = self.subject.status.seccomp;
+        let begun = Tracker::new(&held, &self.subject.pidfd, &self.reader, &vmas, gadgets, seccomp);
         let first = held.release();
         let mut tracker = begun.map_err(Failed::Refused)?;
         let followed =
@@ -128,27 +131,35 @@ impl Job<'_> {
     /// The passes while the process runs; gives their number and the bytes copied in a second.
     fn copy_running(&self, followed: &Followed, spans: &mut Spans, file: &File) -> Result<(u32, u64), LiveError> {
         let Followed { tracker, clean } = followed;
-        let vanished = |_| LiveError::Vanished { pid: self.subject.pid };
+        let vanished = |_| self.gone();
         let total = tracker.tracked().iter().map(|range| range.end - range.start).sum();
         self.meter.phase("copying", total);
         let sheet = Sheet::direct(file);
         let start = Instant::now();
         let mut copied = 0u64;
+        // Small mappings together make up a step: copying begins anew with each.
+        let (mut blocks, mut bytes) = (Vec::new(), 0u64);
         for range in tracker.tracked() {
             let mut at = range.start;
-            while at < range.end {
-                let end = (at + STEP).min(range.end);
-                let mut blocks = Vec::new();
-                tracker
-                    .protect(at..end, &mut |range| spans.place(range, &mut |block| blocks.push(block)))
-                    .map_err(vanished)?;
-                let bytes: u64 = blocks.iter().map(|block| block.len).sum();
-                self.meter.add((end - at).saturating_sub(bytes));
-                copied += bytes;
-                self.copy_blocks(&sheet, &blocks, &self.reader, Over::Nothing)?;
+            while let Some(start) = tracker.next_touched(at..range.end).map_err(vanished)? {
+                let end = (start + STEP).min(range.end);
+                self.meter.add(start - at);
                 at = end;
+                let mut found = |block: Block| {
+                    bytes += block.len;
+                    blocks.push(block);
+                };
+                tracker.protect(start..end, &mut |range| spans.place(range, &mut found)).map_err(vanished)?;
+                if bytes >= STEP / 2 {
+                    self.copy_blocks(&sheet, &blocks, &self.reader, Over::Nothing)?;
+                    copied += bytes;
+                    bytes = 0;
+                    blocks.clear();
+                }
             }
         }
+        self.copy_blocks(&sheet, &blocks, &self.reader, Over::Nothing)?;
+        copied += bytes;
         let mut blocks = Vec::new();
         for vma in clean {
             spans.place(vma.start..vma.end, &mut |block| blocks.push(block));
@@ -208,14 +219,18 @@ impl Job<'_> {
         let held = self.hold()?;
         let mut moment = Moment::read(&held, before)?;
         let plan = moment.plan(self.options, before, &self.reader, self.subject.pid)?;
-        let vanished = |_| LiveError::Vanished { pid: self.subject.pid };
+        let vanished = |_| self.gone();
         let failed = |error| self.failed(CopyError::Output(error));
         let (mut blocks, mut void, mut rest) = (Vec::new(), Vec::new(), Vec::new());
         for (index, piece) in plan.pieces.iter().enumerate().filter(|(_, piece)| piece.stored > 0) {
             let range = piece.start..piece.start + piece.stored;
             // Still the same clean file mapping: it has been copied.
-            let same = |now: &Vma| clean.iter().any(|then| then == now);
-            if moment.vmas.iter().find(|vma| vma.start == piece.start).is_some_and(same) {
+            let same = |now: &Vma| {
+                let at = clean.partition_point(|then| then.start < now.start);
+                clean.get(at) == Some(now)
+            };
+            let at = moment.vmas.partition_point(|vma| vma.start < piece.start);
+            if moment.vmas.get(at).filter(|vma| vma.start == piece.start).is_some_and(same) {
                 continue;
             }
             let mut written = Vec::new();
@@ -291,6 +306,8 @@ impl Job<'_> {
         let copying = Duration::from_secs_f64(bytes as f64 / rate as f64);
         let forking = Duration::from_secs_f64(self.subject.status.resident as f64 / FORK_BYTES_PER_SECOND as f64);
         if forking < copying
+            && !self.subject.status.init
+            && super::choose::room_for_copy(self.subject).is_ok()
             && let Ok(gadgets) = before.gadgets.clone()
             && let Ok(copy) = Copy::make(held, &self.reader, &last.moment.vmas, gadgets, self.subject.status.seccomp)
         {
@@ -438,17 +455,24 @@ fn place_holes(pieces: &[Piece], spans: &mut Spans) {
 /// With each, its offset.
 fn by_spans(pieces: Vec<Piece>, spans: &Spans) -> (Vec<Piece>, Vec<u64>) {
     let (mut out, mut offsets) = (Vec::new(), Vec::new());
+    // Folklore: elfutils takes a segment without bytes for the end of its module if its offset is not where the one before
+    // ended (the kernel counts offsets on).
+    let mut next = spans.start();
     for piece in pieces {
         let stored_end = piece.start + piece.stored;
         if piece.stored == 0 {
             out.push(piece);
-            offsets.push(0);
+            offsets.push(next);
             continue;
         }
         for (range, offset) in spans.parts(piece.start..stored_end) {
             let source = if offset.is_some() { Source::All } else { Source::Untouched };
+            let place = offset.unwrap_or(next);
+            if offset.is_some() {
+                next = place + (range.end - range.start);
+            }
             out.push(Piece::new(range, piece.permissions, source));
-            offsets.push(offset.unwrap_or(0));
+            offsets.push(place);
         }
         // The rest of a mapping of which only the first page is kept.
         if let Some(last) = out.last_mut().filter(|_| stored_end < piece.end) {

@@ -31,6 +31,8 @@ pub(super) fn restart_quietly(tid: Tid) {
         65 => true,
         // io_getevents.
         208 => fifth == 0,
+        // io_uring_enter without the extended argument, which alone has a time-out.
+        426 => fourth & 8 == 0,
         // rt_sigtimedwait.
         128 => third == 0,
         _ => false,

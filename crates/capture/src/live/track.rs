@@ -67,7 +67,7 @@ impl Tracker {
     ) -> Result<Self, Refusal> {
         let pagemap = File::open(format!("/proc/{}/pagemap", held.pid)).map_err(|_| Refusal::Lost)?;
         let tids = held.threads.iter().filter(|thread| thread.stopped).map(|thread| thread.tid);
-        let room = Room::find(tids, vmas, reader).ok_or(Refusal::NoStack)?;
+        let room = Room::find(tids, vmas, reader, gadgets).ok_or(Refusal::NoStack)?;
         // All threads stand, so the number that it will get is known: its way home closes it if we die.
         let number = lowest_free_descriptor(held.pid);
         let mut remote = Remote::begin(&room, reader, gadgets, seccomp, Some(number))?;
@@ -127,6 +127,22 @@ impl Tracker {
         self.each(&Scan::TOUCHED, range, &mut |(range, _)| found(range))
     }
 
+    /// The first page of a range with content: reservations of terabytes are passed over in one step.
+    pub(super) fn next_touched(&self, range: Range<u64>) -> io::Result<Option<u64>> {
+        let mut at = range.start;
+        while at < range.end {
+            let (reached, one) = pages::scan(&self.pagemap, &ANY, at, range.end, 1)?;
+            if let Some((found, _)) = one.first() {
+                return Ok(Some(found.start));
+            }
+            if reached <= at {
+                break;
+            }
+            at = reached;
+        }
+        Ok(None)
+    }
+
     /// Tells large blocks of a range that have no page at all any more: memory that was given back together with its
     /// page tables, of which the scan for written pages says nothing.
     pub(super) fn emptied(&self, range: Range<u64>, found: &mut dyn FnMut(Range<u64>)) -> io::Result<()> {
@@ -161,8 +177,8 @@ impl Tracker {
     pub(super) fn release(self) {
         for range in &self.tracked {
             let mut at = range.start;
-            while at < range.end {
-                let part = at..(at + STEP).min(range.end);
+            while let Ok(Some(start)) = self.next_touched(at..range.end) {
+                let part = start..(start + STEP).min(range.end);
                 // Under a lock that faults can share; so that little is left to do under the one that they cannot.
                 let _ = pages::uffd_unprotect(&self.uffd, &part);
                 at = part.end;
@@ -171,7 +187,8 @@ impl Tracker {
         for range in &self.tracked {
             let mut at = range.start;
             while at < range.end {
-                let part = at..(at + 16 * STEP).min(range.end);
+                // Where little is mapped there is little to do, whatever the length.
+                let part = at..(at + (16 * STEP).max((range.end - range.start) / 256 / STEP * STEP)).min(range.end);
                 // A mapping that went away meanwhile is no failure.
                 let _ = pages::uffd_unregister(&self.uffd, &part);
                 at = part.end;

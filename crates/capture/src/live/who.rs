@@ -60,8 +60,9 @@ impl Subject {
     pub(super) fn refusal(&self, error: &io::Error) -> LiveError {
         let pid = self.pid;
         match error.raw_os_error() {
-            Some(libc::ESRCH) => return LiveError::Vanished { pid },
+            Some(libc::ESRCH | libc::ENOENT) => return LiveError::Vanished { pid },
             Some(libc::EPERM | libc::EACCES) => {}
+            None if error.kind() == io::ErrorKind::NotFound => return LiveError::Vanished { pid },
             _ => return LiveError::System { what: "stop the process", source: io::Error::from(error.kind()) },
         }
         if let Ok(now) = Status::read(pid)
@@ -103,11 +104,14 @@ pub(super) fn by_name(name: &str) -> Vec<Tid> {
 }
 
 fn has_name(pid: Tid, name: &str) -> bool {
+    let status = Status::read(pid).unwrap_or_default();
+    if matches!(status.state, 0 | b'Z' | b'X') {
+        return false;
+    }
     let exe = std::fs::read_link(format!("/proc/{pid}/exe")).ok();
     let file = exe.as_ref().and_then(|path| path.file_name()).and_then(|file| file.to_str());
     // A program that was replaced on disk is "name (deleted)".
-    file.is_some_and(|file| file.trim_end_matches(" (deleted)") == name)
-        || Status::read(pid).is_ok_and(|status| status.name == name)
+    file.is_some_and(|file| file.trim_end_matches(" (deleted)") == name) || status.name == name
 }
 
 fn processes() -> impl Iterator<Item = Tid> {

@@ -105,6 +105,8 @@ pub(crate) fn registers(tid: Tid, kind: u32) -> io::Result<Vec<u8>> {
     // SAFETY: GETREGSET writes at most `iov_len` bytes to `iov_base`, which is `buf`, and the length into `iov`.
     check(unsafe { libc::ptrace(libc::PTRACE_GETREGSET as _, tid, kind as usize, &raw mut iov) })?;
     buf.truncate(iov.iov_len);
+    // Thousands of threads have three sets each.
+    buf.shrink_to_fit();
     Ok(buf)
 }
 

@@ -8,6 +8,7 @@
 #![cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 
 use super::{Tid, check, ptrace_plain};
+use crate::live::inject::seccomp::Instruction;
 use std::io;
 
 /// Sets a register set of a stopped tracee, by its note type.
@@ -73,6 +74,26 @@ pub(crate) fn rseq_area(tid: Tid) -> u64 {
     let result = unsafe { libc::ptrace(PTRACE_GET_RSEQ_CONFIGURATION as _, tid, size, configuration.as_mut_ptr()) };
     let [area, ..] = configuration;
     if result > 0 { area } else { 0 }
+}
+
+/// One of the seccomp filters of a stopped thread; `None` behind the last. Needs CAP_SYS_ADMIN.
+pub(crate) fn seccomp_filter(tid: Tid, index: u32) -> io::Result<Option<Vec<Instruction>>> {
+    const PTRACE_SECCOMP_GET_FILTER: libc::c_uint = 0x420c;
+    // struct sock_filter: code u16, jt u8, jf u8, k u32; at most BPF_MAXINSNS of them.
+    let mut raw = vec![[0u16; 4]; 4096];
+    // SAFETY: the request writes the filter, at most 4096 instructions of 8 bytes, to `data`: `raw` is that long.
+    let count = unsafe { libc::ptrace(PTRACE_SECCOMP_GET_FILTER as _, tid, index as usize, raw.as_mut_ptr()) };
+    if count < 0 {
+        let error = io::Error::last_os_error();
+        return if error.raw_os_error() == Some(libc::ENOENT) { Ok(None) } else { Err(error) };
+    }
+    let decode = |&[code, jumps, low, high]: &[u16; 4]| Instruction {
+        code,
+        jump_true: jumps as u8,
+        jump_false: (jumps >> 8) as u8,
+        value: u32::from(low) | u32::from(high) << 16,
+    };
+    Ok(Some(raw.iter().take(count as usize).map(decode).collect()))
 }
 
 /// Kills a process that is a tracee of ours.

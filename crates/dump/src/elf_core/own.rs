@@ -94,6 +94,12 @@ fn fact(reading: &mut Reading<'_>, key: &str, value: &[u8]) {
             let path = String::from_utf8_lossy(value).trim_end_matches(['\0', '\n']).to_owned();
             reading.process.executable = Some(path);
         }
+        "limited" => {
+            let most = String::from_utf8_lossy(value);
+            let text =
+                format!("the dump was limited to {} bytes: other memory of the process was left out", most.trim());
+            reading.issues.push(crate::Issue::loss(text));
+        }
         "time" => {
             let text = String::from_utf8_lossy(value);
             reading.time = text.trim_matches(|c: char| c == '\0' || c.is_whitespace()).parse().ok();

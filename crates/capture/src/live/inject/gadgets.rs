@@ -4,6 +4,7 @@
 
 use crate::memory::Reader;
 use crate::procfs::Vma;
+use crate::sys::{self, Tid};
 
 /// `syscall; ret`.
 const SYSCALL_RET: &[u8] = &[0x0f, 0x05, 0xc3];
@@ -58,6 +59,19 @@ impl Gadgets {
             }
         }
         None
+    }
+}
+
+impl Gadgets {
+    /// Whether both still stand there: a process may have begun another program since they were found.
+    pub(super) fn stand(&self, tid: Tid) -> bool {
+        let stands = |at: u64, code: &[u8]| {
+            let mut now = [0; 16];
+            let Some(now) = now.get_mut(..code.len()) else { return false };
+            // Not by an open /proc/PID/mem, which shows the memory that the process had when it was opened.
+            sys::read_memory(tid, at, now).is_ok() && now == code
+        };
+        stands(self.syscall, SYSCALL_RET) && SIGRETURN.iter().any(|code| stands(self.sigreturn, code))
     }
 }
 

@@ -11,14 +11,14 @@
 //!
 //! # If we die meanwhile
 //! Then the kernel lets the thread go on with whatever registers it has: it finishes the call and executes `ret`. What
-//! it pops there is not the program's: below the thread's stack (and below the red zone) stand *ways home*
+//! it pops there is not the program's: in pages of its stack that were never touched stand *ways home*
 //! ([`ways`]), each the address of the return-from-signal code and a signal frame. The thread "returns" from signals
 //! that never were, through as many calls as its way has (closing a descriptor, waiting for a child), until the last
 //! frame brings back the original registers, floating point and signal mask. A child that was made returns to a way
 //! that ends it.
 //!
-//! *Trap*: this needs free stack below the thread's stack pointer. Programs with stacks of their own (Go's goroutines)
-//! have other data there, so only a main thread's stack and stacks with a guard page below are used.
+//! *Trap*: what is not touched is not free. Only a main thread's stack and stacks with a guard page below are used; other
+//! memory that was never written to may be relied on to be zero.
 // Elsewhere no call is ever made, and much of this has no use.
 #![cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 
@@ -30,6 +30,7 @@ mod other;
 pub(crate) mod registers;
 #[cfg(target_arch = "x86_64")]
 mod remote;
+pub(crate) mod seccomp;
 #[cfg(target_arch = "x86_64")]
 mod ways;
 
@@ -67,6 +68,9 @@ pub(crate) enum Refusal {
         /// What the system said.
         why: String,
     },
+    /// It runs another program now.
+    #[error("it began another program meanwhile")]
+    Changed,
     /// Something else about it.
     #[error("{0}")]
     Because(String),

@@ -15,7 +15,7 @@ pub(in crate::live) struct Gadgets(Infallible);
 pub(in crate::live) struct Room(Infallible);
 
 impl Room {
-    pub(in crate::live) fn find(_: impl Iterator<Item = Tid>, _: &[Vma], _: &Reader) -> Option<Self> {
+    pub(in crate::live) fn find(_: impl Iterator<Item = Tid>, _: &[Vma], _: &Reader, _: Gadgets) -> Option<Self> {
         None
     }
 }

@@ -6,13 +6,18 @@ use super::{Gadgets, Refusal};
 use crate::live::hold::{EVENT_STOP, Waited, pause, wait_for_stop};
 use crate::memory::Reader;
 use crate::procfs::Vma;
+use crate::sys::pages::{self, Scan};
 use crate::sys::{self, Event, Tid, tracee};
+use std::fs::File;
 use std::time::{Duration, Instant};
 
-/// Bytes below the stack pointer that belong to the running function.
-const RED_ZONE: u64 = 128;
-/// Bytes of stack that must be free below, over what is used: a signal handler may come to stand there.
+/// Bytes of stack that must lie between what is used and the pages for the ways: a signal handler may come to stand
+/// there.
 const SPARE: u64 = 64 << 10;
+/// Untouched bytes above the pages of an earlier capture.
+const APART: u64 = 16 << 10;
+/// Bytes that the ways and the floating-point state never exceed (AMX has 11 KiB).
+const MOST_NEEDED: u64 = 16 << 10;
 /// How long a call may take: forking a process of a terabyte takes half a minute.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -24,52 +29,86 @@ const SYS_CLOSE: u64 = 3;
 /// `__WALL`.
 pub(in crate::live) const WAIT_ALL: u64 = 0x4000_0000;
 
-/// A thread with stack to lend.
+/// A thread that can be borrowed, and pages for its ways home.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::live) struct Room {
     pub(in crate::live) tid: Tid,
     registers: Registers,
+    /// Pages of its stack that have never been touched.
+    place: u64,
+    len: u64,
 }
 
 impl Room {
-    /// Looks among stopped threads, the first of which is preferred.
-    pub(in crate::live) fn find(tids: impl Iterator<Item = Tid>, vmas: &[Vma], reader: &Reader) -> Option<Self> {
+    /// Looks among stopped threads, the first of which is preferred. `vmas` are the mappings as they are now.
+    pub(in crate::live) fn find(
+        tids: impl Iterator<Item = Tid>,
+        vmas: &[Vma],
+        reader: &Reader,
+        gadgets: Gadgets,
+    ) -> Option<Self> {
+        let pagemap = File::open(format!("/proc/{}/pagemap", reader.pid())).ok()?;
         let mut second = None;
         for tid in tids {
             let Some(registers) = Registers::of(tid) else { continue };
-            if !free_below(registers.get(index::RSP), vmas) {
+            let Some((place, len)) = untouched_stack(registers.get(index::RSP), vmas, &pagemap, reader, gadgets) else {
                 continue;
-            }
+            };
             // A restartable sequence that we lead the thread out of would not be restarted afterwards, as it must be.
             let area = tracee::rseq_area(tid);
             if area != 0 && reader.exact::<8>(area + 8) != Some([0; 8]) {
                 continue;
             }
+            let room = Self { tid, registers, place, len };
             // A thread that the kernel would restart with a counted time-out gets EINTR if we die in between; another
             // one does not.
             if registers.get(index::RAX) as i64 == -516 {
-                second = second.or(Some(Self { tid, registers }));
+                second = second.or(Some(room));
                 continue;
             }
-            return Some(Self { tid, registers });
+            return Some(room);
         }
         second
     }
 }
 
-/// Whether memory below this stack pointer is free for certain: a main thread's stack, or one above a guard page.
-fn free_below(sp: u64, vmas: &[Vma]) -> bool {
+/// Pages of the stack that this stack pointer is in which have never been touched: the lowest of a main thread's stack, or
+/// of a mapping above a guard page. Memory that no write has ever reached holds nothing that could be lost.
+///
+/// Folklore: just below the stack pointer would not do. Coroutines have stacks in a buffer on another one's stack, with
+/// other data below. And glibc's arenas for threads look like stacks, with the unused part of the arena before as a
+/// guard; but calloc relies on their untouched memory being zero. They begin at multiples of 64 MiB.
+fn untouched_stack(sp: u64, vmas: &[Vma], pagemap: &File, reader: &Reader, gadgets: Gadgets) -> Option<(u64, u64)> {
+    const ARENA: u64 = 64 << 20;
     let next = vmas.partition_point(|vma| vma.end <= sp);
-    let Some(vma) = vmas.get(next).filter(|vma| vma.start <= sp && vma.permissions.write && !vma.shared) else {
-        return false;
-    };
+    let vma = vmas.get(next).filter(|vma| vma.start <= sp && vma.permissions.write && !vma.shared)?;
     let before = next.checked_sub(1).and_then(|before| vmas.get(before));
     let guarded = before.is_some_and(|guard| {
         let none = !guard.permissions.read && !guard.permissions.write && !guard.permissions.execute;
         none && guard.end == vma.start
     });
-    let stack = vma.path == b"[stack]" || (!vma.file && guarded);
-    stack && sp.saturating_sub(SPARE) >= vma.start
+    let stack = vma.path == b"[stack]" || (!vma.file && guarded && !vma.start.is_multiple_of(ARENA));
+    if !stack || sp.saturating_sub(SPARE) < vma.start {
+        return None;
+    }
+    let end = sp / sys::page_size() * sys::page_size();
+    let any = Scan { all: 0, inverted: 0, ..Scan::TOUCHED };
+    let (_, found) = pages::scan(pagemap, &any, vma.start, end, 2).ok()?;
+    let mut touched = found.into_iter().map(|(range, _)| range).peekable();
+    // The pages of an earlier capture, and nothing far above them: zeros, or the ways of one that was killed.
+    let ours = |range: &std::ops::Range<u64>| {
+        let bytes = reader.some(range.start, MOST_NEEDED as usize);
+        let sign = bytes.first_chunk() == Some(&gadgets.sigreturn.to_ne_bytes());
+        range.start == vma.start
+            && range.end - range.start <= MOST_NEEDED
+            && (sign || bytes.iter().all(|&byte| byte == 0))
+    };
+    let mut least = MOST_NEEDED;
+    if touched.next_if(ours).is_some() {
+        least += APART;
+    }
+    let end = touched.next().map_or(end, |range| range.start);
+    (end - vma.start >= least).then_some((vma.start, MOST_NEEDED))
 }
 
 /// The ways home as they stand on the borrowed stack.
@@ -92,6 +131,8 @@ pub(in crate::live) struct Remote {
     base: u64,
     saved: Vec<u8>,
     begun: bool,
+    /// It stands before a fault of a borrowed call.
+    faulted: bool,
     /// Children that calls have made, by their clone events.
     pub(in crate::live) children: Vec<Tid>,
 }
@@ -117,12 +158,17 @@ impl Remote {
             Some(libc::EPERM | libc::EINVAL) if suspend_seccomp => Refusal::Seccomp,
             _ => Refusal::Lost,
         })?;
+        if suspend_seccomp {
+            super::seccomp::check(tid)?;
+        }
         let mask = tracee::signal_mask(tid).map_err(lost)?;
         let set = sys::registers(tid, NT_X86_XSTATE).or_else(|_| sys::registers(tid, NT_PRFPREG)).map_err(lost)?;
         let floating = ways::fpstate(&set);
-        let top = original.get(index::RSP).wrapping_sub(RED_ZONE);
-        let fpstate = top.wrapping_sub(floating.len() as u64) & !63;
-        let base = fpstate.wrapping_sub(4 * WAY) & !15;
+        let base = room.place;
+        let fpstate = (base + 4 * WAY).next_multiple_of(64);
+        if fpstate + floating.len() as u64 > base + room.len || !gadgets.stand(room.tid) {
+            return Err(Refusal::Changed);
+        }
         let ways = Ways { home: base, wait: base + WAY, close: base + 2 * WAY, exit: base + 3 * WAY };
 
         let all = !0u64;
@@ -146,12 +192,10 @@ impl Remote {
         frame.resize((fpstate - base) as usize, 0);
         frame.extend(floating);
 
-        let saved = reader.some(base, frame.len());
-        if saved.len() != frame.len() {
-            return Err(Refusal::NoStack);
-        }
+        // Never touched: it is zero.
+        let saved = vec![0; frame.len()];
         reader.write(base, &frame).map_err(|_| Refusal::NoStack)?;
-        Ok(Self { tid, original, mask, gadgets, ways, base, saved, begun: false, children: Vec::new() })
+        Ok(Self { tid, original, mask, gadgets, ways, base, saved, begun: false, faulted: false, children: Vec::new() })
     }
 
     /// The same for a child that has just been made on the way that ends it: it stands before its first instruction.
@@ -166,6 +210,7 @@ impl Remote {
             base: self.base,
             saved: Vec::new(),
             begun: false,
+            faulted: false,
             children: Vec::new(),
         })
     }
@@ -262,9 +307,10 @@ impl Remote {
                 }
                 // SIGSTOP cannot be blocked; the process is to stop when it is let go.
                 Ok(Some(Event::Stopped(_, EVENT_STOP))) => tracee::step_syscall(self.tid).map_err(lost)?,
-                Ok(Some(Event::Stopped(signal, 0))) => {
-                    sys::cont(self.tid, signal).map_err(lost)?;
-                    return Err(Refusal::Lost);
+                // All signals are blocked, so this is a fault of the very code that was borrowed: it is not the thread's.
+                Ok(Some(Event::Stopped(_, 0))) => {
+                    self.faulted = true;
+                    return Err(Refusal::Changed);
                 }
                 Ok(Some(_)) | Err(_) => return Err(Refusal::Lost),
                 Ok(None) if start.elapsed() > PATIENCE => return Err(Refusal::Lost),
@@ -285,7 +331,17 @@ impl Remote {
 
     fn restore(&mut self) -> Result<(), Refusal> {
         let lost = |_| Refusal::Lost;
-        if self.begun {
+        if self.begun && self.faulted {
+            // It stands in the kernel's signal code already; the fault is forgotten with the registers that made it.
+            tracee::set_signal_mask(self.tid, self.mask).map_err(lost)?;
+            self.original.put(self.tid).map_err(lost)?;
+            self.begun = false;
+            sys::interrupt(self.tid).map_err(lost)?;
+            sys::cont(self.tid, 0).map_err(lost)?;
+            if !matches!(wait_for_stop(self.tid, PATIENCE), Waited::Stopped { .. }) {
+                return Err(Refusal::Lost);
+            }
+        } else if self.begun {
             // A system call that is to be restarted needs a stop inside of the kernel's signal code, not at the end of a
             // system call: only there the result -ERESTARTSYS is looked at.
             sys::interrupt(self.tid).map_err(lost)?;

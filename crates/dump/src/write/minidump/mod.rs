@@ -54,6 +54,15 @@ const DIRECTORY: usize = 32;
 /// # Errors
 /// When the streams do not fit into 4 GiB.
 pub fn lay_out(dump: &Dump, stored: &[Range<u64>], dump_type: DumpType) -> Result<Layout, WriteError> {
+    lay_out_with(dump, stored, dump_type, TAIL_ROOM)
+}
+
+fn lay_out_with(
+    dump: &Dump,
+    stored: &[Range<u64>],
+    dump_type: DumpType,
+    tail_room: usize,
+) -> Result<Layout, WriteError> {
     let mut file = File::new(dump);
     system::system_info(&mut file);
     system::misc_info(&mut file);
@@ -83,9 +92,9 @@ pub fn lay_out(dump: &Dump, stored: &[Range<u64>], dump_type: DumpType) -> Resul
     let (placed, tail_at) = memory::place(head_len, stored)?;
     memory::fill(&mut file, &list, &placed);
     file.pen.fill(info + 8, tail_at, 8);
-    file.pen.fill(info + 16, TAIL_ROOM as u64, 8);
+    file.pen.fill(info + 16, tail_room as u64, 8);
     if let Ok(rva) = u32::try_from(tail_at) {
-        file.directory.push((raw::MOZ_SOFT_ERRORS, TAIL_ROOM as u32, rva));
+        file.directory.push((raw::MOZ_SOFT_ERRORS, tail_room as u32, rva));
     }
     let flags = file.flags(dump_type);
     if head_len > u64::from(u32::MAX) {
@@ -93,7 +102,7 @@ pub fn lay_out(dump: &Dump, stored: &[Range<u64>], dump_type: DumpType) -> Resul
     }
     file.header(flags);
     let head = file.pen.done();
-    Ok(Layout { head, memory: placed, tail_at, tail_room: TAIL_ROOM, tail_form: TailForm::Json })
+    Ok(Layout { head, memory: placed, tail_at, tail_room, tail_form: TailForm::Json })
 }
 
 /// Lays a core that has not been written yet out as a minidump with the memory that its segments store.
@@ -109,7 +118,7 @@ pub fn lay_out_core(core: &Core) -> Result<Layout, WriteError> {
     let kept = core.segments.iter().filter(|segment| segment.file_size > 0);
     let stored: Vec<Range<u64>> =
         kept.map(|segment| segment.start..segment.start.saturating_add(segment.file_size)).collect();
-    lay_out(&dump, &stored, dump.dump_type)
+    lay_out_with(&dump, &stored, dump.dump_type, core.tail_room.clamp(2, TAIL_ROOM))
 }
 
 /// The core that a dump is, or that it was made of.
