@@ -121,7 +121,7 @@ pub fn failure(error: &LiveError) -> Failure {
         LiveError::Traced { .. } => (PERMISSION, Some("let the debugger take the dump, or detach it first")),
         LiveError::NotPermitted { .. } => (PERMISSION, None),
         LiveError::Unavailable { .. } => (PERMISSION, Some("without --how another way is taken")),
-        LiveError::TooSlow { .. } => (USAGE, Some("allow more with --max-pause, or take less with --type small")),
+        LiveError::TooSlow { .. } => (PERMISSION, Some("allow more with --max-pause, or take less with --type small")),
         LiveError::Exists { .. } => (USAGE, Some("name another file, or give --force")),
         LiveError::NotAFile { .. } => (USAGE, Some("-o - writes to standard output")),
         LiveError::Changed { .. } => (VANISHED, Some("try again")),

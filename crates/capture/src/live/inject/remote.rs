@@ -15,9 +15,13 @@ use std::time::{Duration, Instant};
 /// there.
 const SPARE: u64 = 64 << 10;
 /// Untouched bytes above the pages of an earlier capture.
-const APART: u64 = 16 << 10;
+const APART: u64 = 4 << 10;
 /// Bytes that the ways and the floating-point state never exceed (AMX has 11 KiB).
 const MOST_NEEDED: u64 = 16 << 10;
+/// The same where there is no AMX, which is nearly everywhere.
+const USUALLY_NEEDED: u64 = 8 << 10;
+/// Floating-point state that fits the latter.
+const USUAL_STATE: usize = 4 << 10;
 /// How long a call may take: forking a process of a terabyte takes half a minute.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -49,9 +53,15 @@ impl Room {
     ) -> Option<Self> {
         let pagemap = File::open(format!("/proc/{}/pagemap", reader.pid())).ok()?;
         let mut second = None;
+        let mut need = None;
         for tid in tids {
             let Some(registers) = Registers::of(tid) else { continue };
-            let Some((place, len)) = untouched_stack(registers.get(index::RSP), vmas, &pagemap, reader, gadgets) else {
+            let need = *need.get_or_insert_with(|| {
+                let state = sys::registers(tid, NT_X86_XSTATE).map_or(0, |set| set.len());
+                if state <= USUAL_STATE { USUALLY_NEEDED } else { MOST_NEEDED }
+            });
+            let Some((place, len)) = untouched_stack(registers.get(index::RSP), vmas, &pagemap, need, reader, gadgets)
+            else {
                 continue;
             };
             // A restartable sequence that we lead the thread out of would not be restarted afterwards, as it must be.
@@ -78,7 +88,14 @@ impl Room {
 /// Folklore: just below the stack pointer would not do. Coroutines have stacks in a buffer on another one's stack, with
 /// other data below. And glibc's arenas for threads look like stacks, with the unused part of the arena before as a
 /// guard; but calloc relies on their untouched memory being zero. They begin at multiples of 64 MiB.
-fn untouched_stack(sp: u64, vmas: &[Vma], pagemap: &File, reader: &Reader, gadgets: Gadgets) -> Option<(u64, u64)> {
+fn untouched_stack(
+    sp: u64,
+    vmas: &[Vma],
+    pagemap: &File,
+    need: u64,
+    reader: &Reader,
+    gadgets: Gadgets,
+) -> Option<(u64, u64)> {
     const ARENA: u64 = 64 << 20;
     let next = vmas.partition_point(|vma| vma.end <= sp);
     let vma = vmas.get(next).filter(|vma| vma.start <= sp && vma.permissions.write && !vma.shared)?;
@@ -92,23 +109,23 @@ fn untouched_stack(sp: u64, vmas: &[Vma], pagemap: &File, reader: &Reader, gadge
         return None;
     }
     let end = sp / sys::page_size() * sys::page_size();
-    let any = Scan { all: 0, inverted: 0, ..Scan::TOUCHED };
-    let (_, found) = pages::scan(pagemap, &any, vma.start, end, 2).ok()?;
+    // The shared zero page, which reading makes (gcore reads everything), is no touch.
+    let (_, found) = pages::scan(pagemap, &Scan::TOUCHED, vma.start, end, 2).ok()?;
     let mut touched = found.into_iter().map(|(range, _)| range).peekable();
     // The pages of an earlier capture, and nothing far above them: zeros, or the ways of one that was killed.
     let ours = |range: &std::ops::Range<u64>| {
-        let bytes = reader.some(range.start, MOST_NEEDED as usize);
+        let bytes = reader.some(range.start, need as usize);
         let sign = bytes.first_chunk() == Some(&gadgets.sigreturn.to_ne_bytes());
         range.start == vma.start
             && range.end - range.start <= MOST_NEEDED
             && (sign || bytes.iter().all(|&byte| byte == 0))
     };
-    let mut least = MOST_NEEDED;
+    let mut least = need;
     if touched.next_if(ours).is_some() {
         least += APART;
     }
     let end = touched.next().map_or(end, |range| range.start);
-    (end - vma.start >= least).then_some((vma.start, MOST_NEEDED))
+    (end - vma.start >= least).then_some((vma.start, need))
 }
 
 /// The ways home as they stand on the borrowed stack.
