@@ -97,7 +97,8 @@ pub fn compressed(bytes: &[u8]) {
 pub fn convert(bytes: &[u8]) {
     use afterimage_dump::convert::{Request, plan};
     use afterimage_dump::{DumpType, Format};
-    meter::metered(|| {
+    // A conversion holds what the dump's tables hold (96 MiB at the most) again as notes, and again as the file's head.
+    meter::metered_within(2 * meter::LIMIT, || {
         let Some(dump) = open(bytes) else { return };
         for format in [Format::ElfCore, Format::Minidump] {
             for dump_type in [None, Some(DumpType::Small)] {

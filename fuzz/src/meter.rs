@@ -61,9 +61,14 @@ static METER: Meter = Meter;
 
 /// Runs a body, and panics if it held more than [`LIMIT`].
 pub(crate) fn metered(body: impl FnOnce()) {
+    metered_within(LIMIT, body);
+}
+
+/// The same with another limit.
+pub(crate) fn metered_within(limit: usize, body: impl FnOnce()) {
     let before = HELD.load(Ordering::Relaxed);
     PEAK.store(before, Ordering::Relaxed);
     body();
     let peak = PEAK.load(Ordering::Relaxed).saturating_sub(before);
-    assert!(peak <= LIMIT, "held {peak} bytes at once");
+    assert!(peak <= limit, "held {peak} bytes at once");
 }
