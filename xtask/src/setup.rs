@@ -25,6 +25,9 @@ const NEEDED: &[(&str, &str)] = &[
     ("make", "make"),
     ("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu"),
     ("qemu-aarch64", "qemu-user"),
+    ("mkfs.btrfs", "btrfs-progs"),
+    ("mkswap", "util-linux"),
+    ("losetup", "mount"),
     ("setpriv", "util-linux"),
     ("unshare", "util-linux"),
 ];

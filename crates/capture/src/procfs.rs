@@ -89,6 +89,11 @@ impl Status {
         status
     }
 
+    /// Whether the thread has ended, so that only its exit status is left.
+    pub(crate) fn ended(&self) -> bool {
+        matches!(self.state, b'Z' | b'X')
+    }
+
     /// Whether the process has a handler for the signal, or ignores it.
     pub(crate) fn arranged_for(&self, signal: i32) -> bool {
         let bit = 1u64.checked_shl((signal - 1) as u32).unwrap_or(0);

@@ -30,9 +30,9 @@ pub(super) struct Before {
 
 impl Before {
     pub(super) fn read(subject: &Subject, reader: &Reader) -> Result<Self, LiveError> {
-        let pid = subject.pid;
+        let (pid, memory) = (subject.pid, subject.memory);
         let vanished = LiveError::Vanished { pid };
-        let (vmas, with_flags) = procfs::mappings(pid).map_err(|error| match error.kind() {
+        let (vmas, with_flags) = procfs::mappings(memory).map_err(|error| match error.kind() {
             std::io::ErrorKind::PermissionDenied => subject.refusal(&std::io::Error::from_raw_os_error(libc::EPERM)),
             _ => LiveError::Vanished { pid },
         })?;
@@ -48,9 +48,9 @@ impl Before {
         let told = procfs::threads(pid).unwrap_or_default().into_iter().map(|tid| (tid, Told::read(pid, tid)));
         Ok(Self {
             told: told.collect(),
-            auxv: std::fs::read(format!("/proc/{pid}/auxv")).unwrap_or_default(),
-            filter: procfs::coredump_filter(pid),
-            facts: facts::collect(pid, &stat),
+            auxv: std::fs::read(format!("/proc/{memory}/auxv")).unwrap_or_default(),
+            filter: procfs::coredump_filter(memory),
+            facts: facts::collect(memory, &stat),
             build_ids: elf::build_ids(reader, &vmas),
             gadgets: gadgets(subject, reader, &vmas),
             vmas,

@@ -166,7 +166,7 @@ impl Drop for Held {
 
 /// Whether a thread has ended but is still listed.
 fn ended(tid: Tid) -> bool {
-    procfs::Status::read(tid).map_or(true, |status| matches!(status.state, b'Z' | b'X'))
+    procfs::Status::read(tid).map_or(true, |status| status.ended())
 }
 
 /// What became of a thread that was asked to stop.

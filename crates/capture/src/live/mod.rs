@@ -231,7 +231,7 @@ pub fn capture(id: i32, options: &CaptureOptions, progress: &dyn Progress) -> Re
 impl<'a> Job<'a> {
     fn new(subject: &'a Subject, options: &'a CaptureOptions, progress: &'a dyn Progress) -> Result<Self, LiveError> {
         let mut job =
-            Self { subject, options, reader: Reader::new(subject.pid), part: None, meter: Meter::new(progress) };
+            Self { subject, options, reader: Reader::new(subject.memory), part: None, meter: Meter::new(progress) };
         job.reopen()?;
         Ok(job)
     }
@@ -239,7 +239,7 @@ impl<'a> Job<'a> {
     /// Reads so that pages which the process shares with its parent or children stay shared.
     fn choose_reader(&mut self, before: &Before) {
         if before.vmas.iter().any(|vma| vma.pages_shared && !vma.shared && !vma.file) {
-            self.reader = Reader::sharing(self.subject.pid);
+            self.reader = Reader::sharing(self.subject.memory);
         }
     }
 

@@ -57,16 +57,16 @@ impl Job<'_> {
 
     /// Reads the process while it stands; how long that is, the caller will know.
     pub(super) fn by_stop(&self, mut before: Before, held: &Held) -> Result<Taken, LiveError> {
-        let pid = self.subject.pid;
+        let (pid, memory) = (self.subject.pid, self.subject.memory);
         let mut moment = Moment::read(held, &before)?;
         let threads = moment.threads.len();
-        let mut plan = moment.plan(self.options, &mut before, &self.reader, pid)?;
+        let mut plan = moment.plan(self.options, &mut before, &self.reader, memory)?;
         let (mut core, mut soft_errors) = moment.core(&before, &mut plan);
-        plan.name_gaps(pid);
+        plan.name_gaps(memory);
         store::complete(&mut core, &plan, self.small());
         let layout = store::lay_out(&core, self.options, pid)?;
         drop(core);
-        let stored = self.store(&layout, &plan, (pid, &self.reader), true)?;
+        let stored = self.store(&layout, &plan, (memory, &self.reader), true)?;
         soft_errors.extend(stored.soft_errors.iter().cloned());
         Ok(Taken { stored, pauses: Vec::new(), threads, passes: 1, soft_errors })
     }
@@ -87,7 +87,7 @@ impl Job<'_> {
 
     /// Copies a held process.
     pub(super) fn snap(&self, mut before: Before, held: &Held) -> Result<Snapshot, Failed> {
-        let pid = self.subject.pid;
+        let memory = self.subject.memory;
         let gadgets = before.gadgets.clone().map_err(Failed::Refused)?;
         if before.vmas.iter().any(|vma| vma.userfault) {
             let why = "a userfaultfd handles its memory's faults, and a fork might wait for that for ever".into();
@@ -99,10 +99,11 @@ impl Job<'_> {
         }
         super::choose::room_for_copy(self.subject).map_err(|why| Failed::Refused(Refusal::Because(why)))?;
         let mut moment = Moment::read(held, &before)?;
-        let plan = moment.plan(self.options, &mut before, &self.reader, pid)?;
+        let plan = moment.plan(self.options, &mut before, &self.reader, memory)?;
         // What the copy will not have, first: making the copy may fail, but then nothing is lost.
         let (aside, plan) = part(plan, &moment.vmas);
-        let kept = Aside::put(pid, &aside.pieces, &self.folder(), &self.meter).map_err(|error| self.failed(error))?;
+        let kept =
+            Aside::put(memory, &aside.pieces, &self.folder(), &self.meter).map_err(|error| self.failed(error))?;
         let copy = Copy::make(held, &self.reader, &moment.vmas, gadgets, self.subject.status.seccomp);
         let copy = copy.map_err(Failed::Refused)?;
         Ok(Snapshot { before, moment, plan, aside, kept, copy })

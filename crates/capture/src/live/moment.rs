@@ -78,7 +78,7 @@ impl Moment {
             return Err(vanished());
         }
         let mut vmas: Vec<Vma> = vmas.into_iter().map(|vma| vma.with_flags_of(&before.vmas)).collect();
-        own_pages(pid, &mut vmas);
+        own_pages(first.tid, &mut vmas);
         Ok(Self { pid, machine, threads, vmas, soft_errors })
     }
 

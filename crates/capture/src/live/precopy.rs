@@ -78,8 +78,8 @@ impl Job<'_> {
         }
         // The first stop: a userfaultfd is made, and which memory counts is seen.
         let held = self.hold()?;
-        let vmas =
-            std::fs::read(format!("/proc/{}/maps", held.pid)).and_then(|maps| procfs::parse_maps(maps.as_slice()));
+        let vmas = std::fs::read(format!("/proc/{}/maps", self.subject.memory))
+            .and_then(|maps| procfs::parse_maps(maps.as_slice()));
         let vmas = vmas.map_err(|_| self.gone())?;
         let seccomp = self.subject.status.seccomp;
         let begun = Tracker::new(&held, &self.subject.pidfd, &self.reader, &vmas, gadgets, seccomp);
@@ -218,7 +218,7 @@ impl Job<'_> {
     ) -> Result<Last, Failed> {
         let held = self.hold()?;
         let mut moment = Moment::read(&held, before)?;
-        let plan = moment.plan(self.options, before, &self.reader, self.subject.pid)?;
+        let plan = moment.plan(self.options, before, &self.reader, self.subject.memory)?;
         let vanished = |_| self.gone();
         let failed = |error| self.failed(CopyError::Output(error));
         let (mut blocks, mut void, mut rest) = (Vec::new(), Vec::new(), Vec::new());
@@ -271,7 +271,7 @@ impl Job<'_> {
 
     /// What is not tracked: shared memory, files, new mappings.
     fn copy_rest(&self, plan: &Plan, rest: &[usize], spans: &mut Spans, file: &File) -> Result<Vec<String>, LiveError> {
-        let mut memory = LiveMemory::new(&self.reader, self.subject.pid, &plan.pieces);
+        let mut memory = LiveMemory::new(&self.reader, self.subject.memory, &plan.pieces);
         let mut blocks = Vec::new();
         for piece in rest.iter().filter_map(|index| plan.pieces.get(*index)) {
             let (mut at, end) = (piece.start, piece.start + piece.stored);
@@ -299,7 +299,7 @@ impl Job<'_> {
         let bytes: u64 = last.blocks.iter().map(|block| block.len).sum();
         if bytes <= LAST_BUFFER as u64 {
             let mut buffer = vec![0; bytes as usize];
-            last.unreadable.extend(read_batches(self.subject.pid, &self.reader, &last.blocks, &mut buffer));
+            last.unreadable.extend(read_batches(self.subject.memory, &self.reader, &last.blocks, &mut buffer));
             last.buffer = Some(buffer);
             return Ok(());
         }

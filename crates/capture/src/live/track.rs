@@ -65,11 +65,11 @@ impl Tracker {
         gadgets: Gadgets,
         seccomp: bool,
     ) -> Result<Self, Refusal> {
-        let pagemap = File::open(format!("/proc/{}/pagemap", held.pid)).map_err(|_| Refusal::Lost)?;
+        let pagemap = File::open(format!("/proc/{}/pagemap", reader.pid())).map_err(|_| Refusal::Lost)?;
         let tids = held.threads.iter().filter(|thread| thread.stopped).map(|thread| thread.tid);
         let room = Room::find(tids, vmas, reader, gadgets).ok_or(Refusal::NoStack)?;
         // All threads stand, so the number that it will get is known: its way home closes it if we die.
-        let number = lowest_free_descriptor(held.pid);
+        let number = lowest_free_descriptor(reader.pid());
         let mut remote = Remote::begin(&room, reader, gadgets, seccomp, Some(number))?;
         let uffd = Self::take(&mut remote, pidfd);
         remote.end(reader)?;

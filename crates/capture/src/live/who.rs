@@ -12,12 +12,16 @@ use std::os::fd::OwnedFd;
 /// A process that can be captured, as far as is known before it is tried.
 pub(super) struct Subject {
     pub(super) pid: Tid,
+    /// A thread through which /proc shows its memory: its first, or another one where that has ended before its process.
+    pub(super) memory: Tid,
     pub(super) pidfd: OwnedFd,
     pub(super) status: Status,
 }
 
 /// A kernel thread.
 const PF_KTHREAD: u64 = 0x0020_0000;
+/// A thread on its way out (include/linux/sched.h).
+const PF_EXITING: u64 = 4;
 
 impl Subject {
     /// Looks at a process or thread id.
@@ -31,29 +35,50 @@ impl Subject {
         }
         let pidfd = rustix::process::pidfd_open(raw, rustix::process::PidfdFlags::empty());
         let pidfd = pidfd.map_err(|error| none(error.into()))?;
-        let status = Status::read(pid).map_err(none)?;
+        let mut status = Status::read(pid).map_err(none)?;
+        let mut memory = pid;
         let stat = Stat::read(&format!("/proc/{pid}/stat")).map_err(none)?;
         if stat.flags & PF_KTHREAD != 0 {
             return Err(LiveError::KernelThread { pid, name: status.name });
         }
         // A leader may have ended before its threads: then the process lives.
-        let dead = matches!(status.state, b'Z' | b'X');
-        if dead && procfs::threads(pid).map_or(0, |threads| threads.len()) <= 1 {
-            return Err(LiveError::Zombie { pid, parent: stat.ppid });
+        if status.ended() {
+            let mut others = procfs::threads(pid).unwrap_or_default().into_iter().filter(|tid| *tid != pid);
+            let living = others.find_map(|tid| Some((tid, Status::read(tid).ok().filter(|status| !status.ended())?)));
+            let Some((tid, of)) = living else { return Err(LiveError::Zombie { pid, parent: stat.ppid }) };
+            memory = tid;
+            status = Status { name: status.name, ..of };
         }
         if status.tracer != 0 {
             let tracer = status.tracer;
             let name = Status::read(tracer).map(|status| status.name).unwrap_or_default();
             return Err(LiveError::Traced { pid, tracer: tracer as u32, name });
         }
-        Ok(Self { pid, pidfd, status })
+        Ok(Self { pid, memory, pidfd, status })
     }
 
-    /// Whether it has ended, or does so within half a second: threads of a process that ends go one after the other.
+    /// Whether it has ended, or is about to: threads of a process that ends go one after the other, and giving back much
+    /// memory takes a while.
+    ///
+    /// *Trap*: a pidfd does not tell the end of a process some of whose threads we trace, as long as we have not taken
+    /// the end of each.
     pub(super) fn ended(&self) -> bool {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
-        let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
-        poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 500_000_000 })).is_ok_and(|ready| ready > 0)
+        (0..10).any(|_| {
+            let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
+            let over = poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 50_000_000 })).is_ok_and(|ready| ready > 0);
+            over || self.ending()
+        })
+    }
+
+    /// Whether every thread of it has ended, ends, or has been killed.
+    fn ending(&self) -> bool {
+        const KILLED: u64 = 1 << (libc::SIGKILL - 1);
+        let ends = |tid: Tid| {
+            let exiting = Stat::read(&format!("/proc/{tid}/stat")).map_or(true, |stat| stat.flags & PF_EXITING != 0);
+            exiting || Status::read(tid).map_or(true, |status| status.ended() || status.pending & KILLED != 0)
+        };
+        procfs::threads(self.pid).map_or(true, |tids| tids.into_iter().all(ends))
     }
 
     /// What a failure to seize it means.
@@ -105,7 +130,7 @@ pub(super) fn by_name(name: &str) -> Vec<Tid> {
 
 fn has_name(pid: Tid, name: &str) -> bool {
     let status = Status::read(pid).unwrap_or_default();
-    if matches!(status.state, 0 | b'Z' | b'X') {
+    if status.state == 0 || (status.ended() && procfs::threads(pid).map_or(0, |tids| tids.len()) <= 1) {
         return false;
     }
     let exe = std::fs::read_link(format!("/proc/{pid}/exe")).ok();

@@ -67,7 +67,9 @@ fn survives(way: &str, program: &[&str], times: usize) {
             let mut harm = busy.harm().unwrap_or_else(|error| panic!("{shown}: {error:#}"));
             // A stop ends epoll_wait with EINTR, as signal(7) says of stops by signals. Whoever lives hides that from the
             // program; whoever is killed between the stop and that cannot.
-            harm.retain(|harm| !harm.starts_with("EPOLL_INTERRUPTED"));
+            // And a copy's helper that the kernel ends is taken by the thread that made it, on its way home; another
+            // thread that waits for children of any kind at this moment may come first.
+            harm.retain(|harm| !harm.starts_with("EPOLL_INTERRUPTED") && !harm.starts_with("CHILD_UNKNOWN_ALL"));
             assert!(harm.is_empty(), "{shown}, or one of the four before: {harm:#?}");
         }
     }
@@ -91,6 +93,14 @@ fn killed_with_a_snapshot() {
 #[test]
 fn killed_while_it_copies_before() {
     survives("precopy", &[], soak(30));
+}
+
+/// The same for a program with a sandbox: its filter stands in the way of what we would call in it.
+#[test]
+fn killed_at_a_program_with_a_sandbox() {
+    for way in ways() {
+        survives(way, &["--seccomp", "errno"], soak(30) / 3);
+    }
 }
 
 /// Killed by a signal that it may handle: it cleans up, and says so by its status.

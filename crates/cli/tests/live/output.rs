@@ -1,6 +1,8 @@
 //! When the dump cannot be written: one clear line, no half file, and a target that is well.
 
-use crate::lab::{afterimage, call, capture_command, folder, is_root, lasting_changes, names, run, state, ways};
+use crate::lab::{
+    afterimage, call, can_use, capture_command, folder, is_root, lasting_changes, names, run, state, ways,
+};
 use afterimage_testkit::live::{Core, Live, Program};
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
@@ -53,6 +55,44 @@ fn a_full_disk_leaves_no_half_file() {
         assert_eq!(error.lines().count(), 1, "{way}: {error}");
         let says = ["room", "space"].iter().any(|word| error.contains(word));
         assert!(error.starts_with("afterimage: ") && says, "{way}: {error}");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "", "{way}: files are left");
+        is_well(&mut busy, &before);
+    }
+}
+
+/// A quota of the file system: of btrfs, since the kernel's own needs a format that many kernels are built without.
+#[test]
+fn a_quota_leaves_no_half_file() {
+    if !is_root() {
+        return;
+    }
+    if !can_use("mkfs.btrfs") || !Path::new("/dev/loop-control").exists() {
+        eprintln!("no btrfs or no loop devices here: not tested");
+        return;
+    }
+    let (mut busy, before) = target();
+    for way in ways() {
+        let disk = tempfile::NamedTempFile::new().unwrap();
+        disk.as_file().set_len(128 << 20).unwrap();
+        let place = folder();
+        let capture = capture_command(busy.pid(), &["--how", way, "--compress", "none"], &place.path().join("dump"));
+        let script = format!(
+            "mkfs.btrfs -q {disk} >&2 && mount -o loop {disk} {path} && btrfs quota enable {path} \
+             && btrfs qgroup limit 4M 0/5 {path} || exit 99; exec 2>&3; \"$@\"; code=$?; ls -A {path}; umount {path}; exit $code",
+            disk = disk.path().display(),
+            path = place.path().display()
+        );
+        let mut shell = Command::new("unshare");
+        shell.args(["-m", "sh", "-c", &format!("exec 3>&2 2>/dev/null; {script}"), "sh"]);
+        let output = run(shell.arg(capture.get_program()).args(capture.get_args()).env("NO_COLOR", "1"));
+        let error = String::from_utf8_lossy(&output.stderr);
+        if output.status.code() == Some(99) {
+            eprintln!("btrfs cannot be mounted here: not tested");
+            return;
+        }
+        assert_eq!(output.status.code(), Some(OUTPUT), "{way}: {error}");
+        assert_eq!(error.lines().count(), 1, "{way}: {error}");
+        assert!(error.starts_with("afterimage: ") && error.contains("room"), "{way}: {error}");
         assert_eq!(String::from_utf8_lossy(&output.stdout), "", "{way}: files are left");
         is_well(&mut busy, &before);
     }

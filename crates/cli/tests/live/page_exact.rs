@@ -120,3 +120,72 @@ fn the_filter_of_the_process_is_honoured() {
         }
     }
 }
+
+/// A swap device on a loop device, gone with this value; `None` where there can be none.
+struct Swap {
+    device: String,
+    _file: tempfile::NamedTempFile,
+}
+
+impl Swap {
+    fn new() -> Option<Self> {
+        let file = tempfile::NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        file.as_file().set_len(256 << 20).unwrap();
+        let output = Command::new("losetup").args(["--find", "--show"]).arg(file.path()).output().ok()?;
+        let device = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+        if device.is_empty() {
+            return None;
+        }
+        let swap = Self { device, _file: file };
+        let done =
+            |program: &str| Command::new(program).arg(&swap.device).output().is_ok_and(|out| out.status.success());
+        (done("mkswap") && done("swapon")).then_some(swap)
+    }
+}
+
+impl Drop for Swap {
+    fn drop(&mut self) {
+        let _ = Command::new("swapoff").arg(&self.device).output();
+        let _ = Command::new("losetup").args(["--detach", &self.device]).output();
+    }
+}
+
+/// Pages that have been swapped out are read back, in every way.
+#[test]
+fn swapped_pages_are_in_the_dump() {
+    const MADV_PAGEOUT: i32 = 21;
+    if !crate::lab::is_root() {
+        return;
+    }
+    let Some(_swap) = Swap::new() else {
+        eprintln!("no swap can be had here: not tested");
+        return;
+    };
+    let place = folder();
+    let file = place.path().join("dump");
+    for way in ways() {
+        let zoo = Live::start(Program::Zoo, &[]).unwrap();
+        // SAFETY: pidfd_open takes two numbers.
+        let pidfd = unsafe { libc::syscall(libc::SYS_pidfd_open, zoo.pid(), 0) };
+        assert!(pidfd >= 0);
+        let maps = std::fs::read_to_string(format!("/proc/{}/maps", zoo.pid())).unwrap();
+        for line in maps.lines().filter(|line| line.contains("rw-p")) {
+            let (start, end) = line.split_once(' ').unwrap().0.split_once('-').unwrap();
+            let (start, end) = (usize::from_str_radix(start, 16).unwrap(), usize::from_str_radix(end, 16).unwrap());
+            if end - start > 1 << 30 {
+                continue;
+            }
+            let range = libc::iovec { iov_base: start as *mut libc::c_void, iov_len: end - start };
+            // SAFETY: the kernel reads one iovec of ours; the memory that it names is the other process's.
+            unsafe { libc::syscall(libc::SYS_process_madvise, pidfd, &raw const range, 1, MADV_PAGEOUT, 0) };
+        }
+        // SAFETY: the descriptor is ours and is not used any more.
+        unsafe { libc::close(i32::try_from(pidfd).unwrap()) };
+        let swapped = resident(zoo.pid(), "Swap");
+        assert!(swapped > 100, "{way}: only {swapped} KiB have been swapped out");
+        capture_by(way, zoo.pid(), &["--compress", "none"], &file);
+        let faults = zoo_faults(&zoo.ready, &Core::open(&file).unwrap());
+        assert!(faults.is_empty(), "{way}: {faults:#?}");
+        std::fs::remove_file(&file).unwrap();
+    }
+}

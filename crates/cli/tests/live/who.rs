@@ -1,13 +1,13 @@
 //! Whom to capture, and what is said when it cannot be.
 
 use crate::lab::{
-    afterimage, call, capture_by, capture_command, folder, is_root, lasting_changes, names, soak, state, ways,
+    PATIENCE, afterimage, call, capture_by, capture_command, folder, is_root, lasting_changes, names, soak, state, ways,
 };
 use afterimage_testkit::live::{Core, Live, Program, State, field, program};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const USAGE: i32 = 2;
 const PERMISSION: i32 = 4;
@@ -48,6 +48,28 @@ fn a_zombie() {
     }
     refused(child.id(), &[VANISHED], &["zombie"]);
     child.wait().unwrap();
+}
+
+/// A process whose first thread has ended is no zombie: the others are the process.
+#[test]
+fn one_whose_first_thread_has_ended() {
+    let place = folder();
+    for way in ways() {
+        let file = place.path().join(way);
+        let mut still = Live::start(Program::Still, &["--threads", "4"]).unwrap();
+        let pid = still.pid();
+        let _ = still.ask("retire").unwrap();
+        let begin = Instant::now();
+        while !status(pid, "State").starts_with('Z') {
+            assert!(begin.elapsed() < PATIENCE);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let said = call(&mut capture_command(pid, &["--compress", "none"], &file)).done();
+        assert_eq!(said["pid"].as_u64(), Some(u64::from(pid)), "{way}");
+        assert!(said["stored_bytes"].as_u64().unwrap_or(0) > 1 << 20, "{way}: {said}");
+        let core = Core::open(&file).unwrap();
+        assert_eq!(core.threads().len(), 4, "{way}: {said}");
+    }
 }
 
 #[test]
@@ -331,4 +353,45 @@ fn a_control_group_at_one_instant() {
     }
     assert_eq!(pair.ask("check").unwrap()["child_lives"], true);
     assert!(pair.quit().unwrap().success());
+}
+
+/// Seen from the host: other process numbers, another root with files that the host has not.
+#[test]
+fn a_process_in_a_container() {
+    if !is_root() {
+        return;
+    }
+    let place = folder();
+    let root = place.path().join("root");
+    std::fs::create_dir(&root).unwrap();
+    let still = program(Program::Still).unwrap();
+    // A root in a file system that only the container has mounted, with the program under another name.
+    let script = format!(
+        "mount -t tmpfs none {root} && mkdir {root}/tmp && cp {still} {root}/inside \
+         && ldd {still} | grep -o '/[^ ]*' | sort -u | while read -r file; do mkdir -p {root}/${{file%/*}} && cp $file {root}/$file; done \
+         && exec chroot {root} /inside --threads 3",
+        root = root.display(),
+        still = still.display()
+    );
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--pid", "--fork", "sh", "-c", &script]);
+    let mut live = Live::start_as(Program::Still, command).unwrap();
+    assert_eq!(live.ready["pid"].as_u64(), Some(1), "its number in its own namespace");
+    let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", live.pid())).unwrap();
+    let pid: u32 = children.trim().parse().unwrap();
+    assert!(!root.join("inside").exists(), "the host sees into the container's root");
+    for way in ways() {
+        let file = place.path().join(way);
+        // The first process of a container would get a copy as its child: then another way is taken.
+        let said = call(&mut capture_command(pid, &["--compress", "none"], &file)).done();
+        assert_eq!(said["pid"].as_u64(), Some(u64::from(pid)));
+        assert_eq!(Core::open(&file).unwrap().threads().len(), 4);
+        let modules = call(afterimage().args(["show", "--json", "--no-network"]).arg(&file).arg("modules")).lines;
+        let of = |name: &str| {
+            let found = modules.iter().find(|row| row["path"].as_str().is_some_and(|path| path.ends_with(name)));
+            found.unwrap_or_else(|| panic!("{name} is not in {modules:?}"))["build_id"].clone()
+        };
+        assert!(of("/inside").is_string() && of("/libc.so.6").is_string(), "{modules:?}");
+    }
+    let _ = live.ask("quit");
 }

@@ -3,6 +3,8 @@
  *
  *   still [--threads N] [--deadline SECONDS]
  *
+ * `retire` ends the first thread alone: the others are the process from then on.
+ *
  * What one tool says about it now, another must say later: the same threads, stacks, registers and memory.
  *
  * Trap: whoever stops it makes `epoll_wait` fail with EINTR; the loop around it goes back in, but its registers were
@@ -12,6 +14,7 @@
 #include <poll.h>
 #include <semaphore.h>
 #include <sys/epoll.h>
+#include <sys/syscall.h>
 
 struct order {
     int number;
@@ -97,6 +100,9 @@ int main(int argc, char **argv)
         if (strcmp(line, "quit") == 0)
             _exit(0);
         printf("{}\n");
+        fflush(stdout);
+        if (strcmp(line, "retire") == 0)
+            syscall(SYS_exit, 0);
     }
     return 2;
 }

@@ -210,7 +210,7 @@ fn status(outcome: &Outcome) -> Result<u8, Failure> {
         (WatchEnd::Stopped(0), _) => Ok(0),
         (WatchEnd::Stopped(signal), _) => Ok(128 + *signal as u8),
         (WatchEnd::GaveUp, Some(failure)) => failed("gave up, since dumps fail", failure),
-        (WatchEnd::TargetEnded, Some(failure)) if outcome.dumps == 0 => failed("the dump failed", failure),
+        (_, Some(failure)) if outcome.dumps == 0 => failed("a trigger fired, but no dump could be written", failure),
         (WatchEnd::TargetEnded, None) if outcome.dumps == 0 => {
             Err(Failure::new(VANISHED, "watch: the process ended before any trigger fired"))
         }
