@@ -1,8 +1,9 @@
-//! What any dump of a process is made of, whichever container it came in. Readers fill it, everything above reads it.
+//! What any dump is made of, whichever container it came in. Readers fill it, everything above reads it.
 //!
 //! *Trap*: nearly every field can be missing. `None` means that the container does not say, never zero.
 
 use crate::compressed::Compression;
+use crate::machine::Machine;
 use crate::registers::Registers;
 use crate::segments::SegmentMemory;
 use crate::{Arch, Endian, Virt};
@@ -16,6 +17,34 @@ pub enum Format {
     ElfCore,
     /// A Windows-style minidump (`MDMP`), of any system.
     Minidump,
+    /// Physical memory from address 0 on, byte by byte.
+    Raw,
+    /// LiME, version 1.
+    Lime,
+    /// AVML, version 2: LiME's ranges in snappy frames.
+    Avml,
+    /// kdump-compressed (`makedumpfile`, diskdump).
+    Kdump,
+    /// LKCD, the kdump of the years before.
+    Lkcd,
+    /// sadump, by firmware of Fujitsu's machines.
+    Sadump,
+    /// VMware's saved state (`.vmss`, `.vmsn`), with or without a `.vmem` beside it.
+    Vmware,
+    /// QEMU's migration stream, as `migrate` and `savevm` write it.
+    Qemu,
+    /// Memory files of Firecracker and cloud-hypervisor.
+    MicroVm,
+    /// A Windows crash dump of a machine.
+    Windows,
+    /// A FreeBSD kernel dump.
+    FreeBsdKernel,
+    /// A Mach-O core.
+    MachO,
+    /// The container of kernel cores that macOS writes.
+    MacOsKernel,
+    /// A crash report in text or JSON (`.ips`, `.crash`, `.panic`).
+    AppleReport,
 }
 
 impl Format {
@@ -25,18 +54,37 @@ impl Format {
         match self {
             Self::ElfCore => "elf",
             Self::Minidump => "minidump",
+            Self::Raw => "raw",
+            Self::Lime => "lime",
+            Self::Avml => "avml",
+            Self::Kdump => "kdump",
+            Self::Lkcd => "lkcd",
+            Self::Sadump => "sadump",
+            Self::Vmware => "vmware",
+            Self::Qemu => "qemu",
+            Self::MicroVm => "microvm",
+            Self::Windows => "windows",
+            Self::FreeBsdKernel => "freebsd-kernel",
+            Self::MachO => "mach-o",
+            Self::MacOsKernel => "macos-kernel",
+            Self::AppleReport => "apple-report",
         }
     }
 }
 
-/// How much of the process a dump holds, in the field's words.
+/// How much of the process or machine a dump holds, in the field's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DumpType {
-    /// All mapped memory.
+    /// All mapped memory of a process; all memory of a machine.
     Complete,
-    /// The memory that cannot be had from files.
+    /// The memory of a machine's kernel, without that of its processes.
+    Kernel,
+    /// The memory of a process that cannot be had from files; that of a machine without what can be read again or is not
+    /// in use (free pages, caches).
     Active,
+    /// A machine's kernel memory, and what of the rest fitted (Windows' automatic dump).
+    Automatic,
     /// Registers, stacks and little more.
     Small,
 }
@@ -47,7 +95,9 @@ impl DumpType {
     pub fn name(self) -> &'static str {
         match self {
             Self::Complete => "complete",
+            Self::Kernel => "kernel",
             Self::Active => "active",
+            Self::Automatic => "automatic",
             Self::Small => "small",
         }
     }
@@ -104,7 +154,7 @@ impl Os {
     }
 }
 
-/// A dump of one process, opened.
+/// A dump of one process or one machine, opened.
 pub struct Dump {
     /// The container.
     pub format: Format,
@@ -156,6 +206,8 @@ pub struct Dump {
     pub missing_bytes: u64,
     /// Bytes of the (uncompressed) container.
     pub file_size: u64,
+    /// The machine, if the dump is of a whole one; its processors are then the [`Dump::threads`].
+    pub machine: Option<Box<Machine>>,
 }
 
 impl Dump {

@@ -53,5 +53,6 @@ pub(crate) fn dump(pieces: Vec<(u64, Vec<u8>)>) -> Dump {
         issues: Vec::new(),
         missing_bytes: 0,
         file_size,
+        machine: None,
     }
 }

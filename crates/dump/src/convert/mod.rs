@@ -116,6 +116,9 @@ pub fn plan<'d>(dump: &'d Dump, request: &Request) -> Result<Conversion<'d>, Con
             losses_of_minidump(dump, &layout, &mut lost);
             layout
         }
+        other => {
+            return Err(ConvertError::Unsupported { what: format!("{} is not written yet", other.name()) });
+        }
     };
     if lost.len() > MAX_LOST {
         let more = lost.len() - MAX_LOST;
@@ -182,6 +185,7 @@ fn losses_of_minidump(dump: &Dump, layout: &Layout, lost: &mut Vec<String>) {
                 lost.push(format!("exceptions of {others} other threads are left out"));
             }
         }
+        _ => {}
     }
 }
 

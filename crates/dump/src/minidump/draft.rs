@@ -90,6 +90,7 @@ impl Draft {
             issues: Vec::new(),
             missing_bytes: 0,
             file_size: source.len(),
+            machine: None,
         };
         Self {
             dump,

@@ -126,6 +126,7 @@ pub(crate) fn core_parts(dump: &Dump) -> Option<Parts> {
     match dump.format {
         Format::ElfCore => parts::read(&**dump.memory.source(), &Budget::default()).ok(),
         Format::Minidump => parts::read(&minidump::elf_head(dump)?, &Budget::default()).ok(),
+        _ => None,
     }
 }
 
@@ -212,7 +213,7 @@ impl<'d> File<'d> {
         let memory = match dump_type {
             DumpType::Complete => raw::MINI_DUMP_WITH_FULL_MEMORY,
             DumpType::Active => raw::MINI_DUMP_WITH_PRIVATE_READ_WRITE_MEMORY,
-            DumpType::Small => 0,
+            _ => 0,
         };
         let with = |kind, flag| if self.has(kind) { flag } else { 0 };
         memory

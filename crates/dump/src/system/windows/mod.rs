@@ -1,0 +1,5 @@
+//! Windows crash dumps.
+
+mod stop;
+
+pub use stop::Stop;
