@@ -6,11 +6,22 @@
 //! *Trap*: a machine has terabytes. No reader goes through all pages when it opens a file; what must be looked through is
 //! looked through when a page is first asked for, and the budget counts every table.
 
+pub(crate) mod avml;
 mod cache;
+pub(crate) mod flattened;
+pub mod kdump;
+pub(crate) mod lime;
+mod linux;
 mod machine_dump;
+mod machine_name;
+pub(crate) mod ranks;
+pub(crate) mod raw;
+pub(crate) mod signs;
+pub mod vmcoreinfo;
 pub mod windows;
+pub(crate) mod xen;
 
-#[allow(unused_imports)]
 pub(crate) use cache::BlockCache;
-#[allow(unused_imports)]
 pub(crate) use machine_dump::{machine_dump, named_registers};
+pub(crate) use linux::linux_facts;
+pub(crate) use signs::look_into;
