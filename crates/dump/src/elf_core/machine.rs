@@ -15,8 +15,8 @@ use crate::registers::Registers;
 use crate::source::SharedSource;
 use crate::system::{self, machine_dump, named_registers};
 use crate::{
-    Absence, Arch, Backing, Budget, Dump, DumpType, Endian, FileOffset, Format, Issue, NoteRecord, Os, Phys, Segment as Piece,
-    SegmentMemory,
+    Absence, Arch, Backing, Budget, Dump, DumpType, Endian, FileOffset, Format, Issue, NoteRecord, Os, Phys,
+    Segment as Piece, SegmentMemory,
 };
 use std::sync::Arc;
 
@@ -67,8 +67,8 @@ pub(super) fn take(reading: &mut Reading<'_>, note: &notes::Note<'_>) {
 /// control registers.
 fn qemu_cpu(note: Fields<'_>, arch: Arch) -> Option<(Registers, Vec<(&'static str, u64)>)> {
     const GENERAL: [&str; 18] = [
-        "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rsp", "rbp", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "rip",
-        "rflags",
+        "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rsp", "rbp", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
+        "rip", "rflags",
     ];
     const SEGMENTS: usize = 152;
     const SEGMENT: usize = 24;
@@ -138,8 +138,11 @@ pub(super) fn assemble(mut reading: Reading<'_>, source: &SharedSource, segments
         )));
     }
     // By virtual address as the headers give it, where they do.
-    let mapped: Vec<Segment> =
-        segments.iter().filter(|s| s.kind == PT_LOAD && s.vaddr != s.paddr && s.vaddr != 0 && s.vaddr != u64::MAX).copied().collect();
+    let mapped: Vec<Segment> = segments
+        .iter()
+        .filter(|s| s.kind == PT_LOAD && s.vaddr != s.paddr && s.vaddr != 0 && s.vaddr != u64::MAX)
+        .copied()
+        .collect();
     let parts = space::Parts { segments: &mapped, mappings: &[], untouched: &[] };
     let space = space::build(source, Os::Linux, &parts, &mut Vec::new());
     let promised = space::promised_length(segments);
@@ -156,7 +159,8 @@ pub(super) fn assemble(mut reading: Reading<'_>, source: &SharedSource, segments
     dump.pointer_size = reading.header.word();
     dump.memory = Arc::new(with_elsewhere(space.memory));
     dump.regions = space.regions;
-    dump.os = if dump.machine.as_ref().is_some_and(|machine| machine.vmcoreinfo.is_some()) { Os::Linux } else { Os::Unknown };
+    dump.os =
+        if dump.machine.as_ref().is_some_and(|machine| machine.vmcoreinfo.is_some()) { Os::Linux } else { Os::Unknown };
     dump.writer = notes.writer.map(str::to_owned);
     dump.notes = reading.notes;
     dump.missing_bytes = missing;
@@ -212,7 +216,9 @@ fn layered(source: &SharedSource, pieces: Vec<Piece<Phys>>) -> SegmentMemory<Phy
     for piece in rest.iter().filter(|piece| piece.start < piece.end) {
         let mut at = piece.start;
         let first = present.segments().partition_point(|other| other.end <= at);
-        for other in present.segments().get(first..).unwrap_or_default().iter().take_while(|other| other.start < piece.end) {
+        for other in
+            present.segments().get(first..).unwrap_or_default().iter().take_while(|other| other.start < piece.end)
+        {
             if at < other.start {
                 all.push(Piece { start: at, end: other.start, backing: piece.backing });
             }

@@ -95,7 +95,10 @@ fn from_front(source: &SharedSource, budget: &Budget, issues: &mut Vec<Issue>) -
             issues.push(Issue::loss(format!("no range begins at offset {at}, where one should; the rest is not read")));
             break;
         };
-        if ranges.len() >= budget.max_items || budget.take(size_of::<Range>() as u64).is_err() || budget.in_time().is_err() {
+        if ranges.len() >= budget.max_items
+            || budget.take(size_of::<Range>() as u64).is_err()
+            || budget.in_time().is_err()
+        {
             issues.push(Issue::loss(format!("only the first {} ranges are read: the budget is used up", ranges.len())));
             break;
         }
@@ -113,7 +116,9 @@ fn from_front(source: &SharedSource, budget: &Budget, issues: &mut Vec<Issue>) -
         // A snappy frame may end with chunks without data; then comes its length.
         let tail = read_vec(&**source, to, 8).unwrap_or_default();
         if Fields::new(&tail, Endian::Little).u64(0) != Some(to - from) {
-            issues.push(Issue::loss(format!("the range at {start:#x} has no right length behind it; the rest is not read")));
+            issues.push(Issue::loss(format!(
+                "the range at {start:#x} has no right length behind it; the rest is not read"
+            )));
             break;
         }
         at = to + 8;

@@ -68,7 +68,8 @@ impl Straight {
     fn read(source: SharedSource, budget: &Budget) -> (Self, Option<Issue>) {
         let mut straight = Self { source, records: Vec::new(), patches: BTreeMap::new(), end: 0 };
         let mut at = HEADER;
-        let cut = |at: u64| Issue::loss(format!("the file is cut off: its records end at offset {at} without an end mark"));
+        let cut =
+            |at: u64| Issue::loss(format!("the file is cut off: its records end at offset {at} without an end mark"));
         let issue = loop {
             let Ok(head) = read_vec(&*straight.source, at, HEAD as usize) else { break Some(cut(at)) };
             let fields = Fields::new(&head, Endian::Big);
@@ -81,9 +82,12 @@ impl Straight {
             if to.checked_add(len).is_none() || len > i64::MAX as u64 || to > i64::MAX as u64 {
                 break Some(Issue::loss(format!("the record at offset {at} makes no sense; what follows is not read")));
             }
-            if straight.records.len() % 1024 == 0 && budget.in_time().is_err() || budget.take(size_of::<Record>() as u64).is_err()
+            if straight.records.len() % 1024 == 0 && budget.in_time().is_err()
+                || budget.take(size_of::<Record>() as u64).is_err()
             {
-                break Some(Issue::loss(format!("only the records before offset {at} are read: the budget is used up")));
+                break Some(Issue::loss(format!(
+                    "only the records before offset {at} are read: the budget is used up"
+                )));
             }
             straight.add(Record { to, len: len.min(there), from });
             if len > there {
@@ -105,8 +109,13 @@ impl Straight {
             return;
         }
         // Over earlier patches: those are cut, or parted.
-        let touched: Vec<(u64, (u64, u64))> =
-            self.patches.range(..end).rev().take_while(|(_, (old, _))| *old > record.to).map(|(k, v)| (*k, *v)).collect();
+        let touched: Vec<(u64, (u64, u64))> = self
+            .patches
+            .range(..end)
+            .rev()
+            .take_while(|(_, (old, _))| *old > record.to)
+            .map(|(k, v)| (*k, *v))
+            .collect();
         for (start, (old_end, from)) in touched {
             self.patches.remove(&start);
             if start < record.to {

@@ -8,7 +8,8 @@ use crate::bytes::Fields;
 use crate::machine::Machine;
 use crate::source::{SharedSource, read_vec};
 use crate::{
-    Absence, Arch, Backing, Budget, Dump, Endian, Error, FileOffset, Format, FormatReader, Issue, Phys, Segment, SegmentMemory,
+    Absence, Arch, Backing, Budget, Dump, Endian, Error, FileOffset, Format, FormatReader, Issue, Phys, Segment,
+    SegmentMemory,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -42,7 +43,9 @@ fn open(path: &Path, source: SharedSource, budget: &Budget) -> Result<Dump, Erro
         let bytes = read_vec(&*source, at, HEAD as usize).map_err(io)?;
         let Some((start, end)) = head(&bytes, LIME, 1) else {
             if bytes.iter().any(|&byte| byte != 0) {
-                issues.push(Issue::loss(format!("no range begins at offset {at}, where one should; the rest is not read")));
+                issues.push(Issue::loss(format!(
+                    "no range begins at offset {at}, where one should; the rest is not read"
+                )));
             }
             break;
         };

@@ -75,7 +75,9 @@ impl Bitmap {
             return false;
         }
         let byte = bit / 8;
-        self.block(byte / BLOCK, |bytes| bytes.get((byte % BLOCK) as usize).is_some_and(|byte| byte >> (bit % 8) & 1 == 1))
+        self.block(byte / BLOCK, |bytes| {
+            bytes.get((byte % BLOCK) as usize).is_some_and(|byte| byte >> (bit % 8) & 1 == 1)
+        })
     }
 
     /// Number of set bits before `bit`.

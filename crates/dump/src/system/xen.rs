@@ -10,7 +10,8 @@ use crate::bytes::Fields;
 use crate::machine::Machine;
 use crate::source::{SharedSource, read_vec};
 use crate::{
-    Absence, Arch, Backing, Budget, Dump, Endian, Error, FileOffset, Format, FormatReader, Issue, Phys, Segment, SegmentMemory,
+    Absence, Arch, Backing, Budget, Dump, Endian, Error, FileOffset, Format, FormatReader, Issue, Phys, Segment,
+    SegmentMemory,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -49,7 +50,10 @@ fn open(path: &Path, source: SharedSource, budget: &Budget) -> Result<Dump, Erro
     dump.writer = Some("xen".to_owned());
     dump.missing_bytes = pages.at.saturating_add(pages.size).saturating_sub(source.len());
     if dump.missing_bytes > 0 {
-        issues.insert(0, Issue::loss(format!("the file is cut off: {} bytes are missing at its end", dump.missing_bytes)));
+        issues.insert(
+            0,
+            Issue::loss(format!("the file is cut off: {} bytes are missing at its end", dump.missing_bytes)),
+        );
     }
     dump.issues = issues;
     super::look_into(&mut dump);
@@ -103,10 +107,11 @@ fn pieces(
             let number = Fields::new(entry, Endian::Little).u64(0).unwrap_or(u64::MAX);
             let place = pages.at.saturating_add(index * PAGE);
             index += 1;
-            let Some(start) = number.checked_mul(PAGE).filter(|start| start.checked_add(PAGE).is_some()) else { continue };
+            let Some(start) = number.checked_mul(PAGE).filter(|start| start.checked_add(PAGE).is_some()) else {
+                continue;
+            };
             let cut = place.saturating_add(PAGE) > source.len();
-            let backing =
-                if cut { Backing::Absent(Absence::Truncated) } else { Backing::File(FileOffset(place)) };
+            let backing = if cut { Backing::Absent(Absence::Truncated) } else { Backing::File(FileOffset(place)) };
             if let Some(last) = pieces.last_mut()
                 && last.end.0 == start
                 && follows(last, &backing)
@@ -115,7 +120,9 @@ fn pieces(
                 continue;
             }
             if pieces.len() >= budget.max_items || budget.take(2 * size_of::<Segment<Phys>>() as u64).is_err() {
-                issues.push(Issue::loss(format!("only the first {index} of {count} pages are read: the budget is used up")));
+                issues.push(Issue::loss(format!(
+                    "only the first {index} of {count} pages are read: the budget is used up"
+                )));
                 return pieces;
             }
             pieces.push(Segment { start: Phys(start), end: Phys(start + PAGE), backing });

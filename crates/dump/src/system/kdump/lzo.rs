@@ -292,7 +292,8 @@ mod tests {
             }
         }
         // Matches near and far, with every number of literals between.
-        let far: Vec<u8> = (0..60_000u32).map(|i| if i % 5000 < 40 + i / 5000 { (i % 5000) as u8 } else { noise(8) }).collect();
+        let far: Vec<u8> =
+            (0..60_000u32).map(|i| if i % 5000 < 40 + i / 5000 { (i % 5000) as u8 } else { noise(8) }).collect();
         let mut packed = Vec::new();
         Packer::new().pack(&far, &mut packed, usize::MAX);
         let mut out = vec![0; far.len()];

@@ -48,7 +48,9 @@ fn open(path: &Path, source: SharedSource, budget: &Budget) -> Result<Dump, Erro
     if let Some((start, end)) = header.split {
         let window = format!("pages {start:#x} to {end:#x}");
         issues.push(match split {
-            1 => Issue::loss(format!("this is one file of a split set, with {window} only; the others are not beside it")),
+            1 => Issue::loss(format!(
+                "this is one file of a split set, with {window} only; the others are not beside it"
+            )),
             _ => Issue::remark(format!("a split set of {split} files is read as one dump")),
         });
     }
@@ -106,7 +108,8 @@ pub(crate) fn left_out(level: Option<u32>) -> Option<String> {
     let level = level.filter(|level| *level > 0)?;
     let kinds =
         ["pages of zeros", "unmapped pages of the page cache", "the page cache", "pages of processes", "free pages"];
-    let out: Vec<&str> = kinds.into_iter().enumerate().filter(|(bit, _)| level >> bit & 1 == 1).map(|(_, kind)| kind).collect();
+    let out: Vec<&str> =
+        kinds.into_iter().enumerate().filter(|(bit, _)| level >> bit & 1 == 1).map(|(_, kind)| kind).collect();
     Some(format!("left out by dump level {level}: {}", out.join(", ")))
 }
 

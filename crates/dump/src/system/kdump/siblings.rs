@@ -32,9 +32,8 @@ pub(super) fn find(path: &Path, header: &Header) -> Vec<(SharedSource, Header)> 
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let wanted = pattern(name);
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let alike = entries.filter(|entry| {
-        entry.file_name().to_str().is_some_and(|other| other != name && pattern(other) == wanted)
-    });
+    let alike = entries
+        .filter(|entry| entry.file_name().to_str().is_some_and(|other| other != name && pattern(other) == wanted));
     let mut windows = vec![header.split];
     let mut found = Vec::new();
     for entry in alike.take(MOST) {
