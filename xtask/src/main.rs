@@ -4,6 +4,7 @@
 #![allow(clippy::indexing_slicing)]
 
 mod bench;
+mod check_images;
 mod ci;
 mod compare;
 mod fuzz;
@@ -32,6 +33,11 @@ const TASKS: &[Task] = &[
         "compare-stacks",
         "compare stacks with gdb and eu-stack on all crashing programs and all samples: [--json] [NAME…]",
         compare::compare,
+    ),
+    (
+        "check-images",
+        "open every image of a machine in ../shared, compare its memory with other readers', give them ours",
+        check_images::check_images,
     ),
     (
         "soak",

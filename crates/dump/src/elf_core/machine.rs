@@ -118,15 +118,19 @@ pub(super) fn is_machine(reading: &Reading<'_>, segments: &[Segment]) -> bool {
     if reading.machine.machine {
         return true;
     }
+    /// No process has memory below (`vm.mmap_min_addr`).
+    const LEAST: u64 = 64 << 10;
     // Folklore: Linux's and gdb's cores have p_paddr 0 everywhere; FreeBSD's and some tools' repeat p_vaddr there. So a
-    // core without any note of a process whose addresses are physical, or are the same twice, is of a machine.
+    // core without any note of a process is of a machine if its physical addresses are others, or are the first there are.
     let process = reading.notes.iter().any(|note| {
         let of_process = matches!(note.kind, 3 | 6) && note.owner == "CORE";
         let systems = ["NetBSD", "OpenBSD", "FreeBSD", "Oxide", "AFTERIMAGE", "GDB"];
         of_process || systems.iter().any(|system| note.owner.starts_with(system))
     });
-    let mut loads = segments.iter().filter(|segment| segment.kind == PT_LOAD).peekable();
-    let physical = loads.peek().is_some() && loads.all(|load| load.paddr == load.vaddr || load.paddr != 0);
+    let loads = || segments.iter().filter(|segment| segment.kind == PT_LOAD);
+    let same = loads().all(|load| load.paddr == load.vaddr);
+    let low = loads().any(|load| load.paddr < LEAST);
+    let physical = if same { low } else { loads().all(|load| load.paddr != 0 || load.paddr == load.vaddr) };
     !process && reading.mappings.is_empty() && physical
 }
 
