@@ -19,7 +19,15 @@ pub struct FormatReader {
 }
 
 /// All containers that can be read, in the order they are tried.
-pub static FORMATS: &[FormatReader] = &[crate::elf_core::READER, crate::minidump::READER];
+pub static FORMATS: &[FormatReader] = &[
+    // A full FreeBSD dump is an ELF core that only this one reads.
+    crate::system::freebsd::READER,
+    crate::elf_core::READER,
+    crate::minidump::READER,
+    crate::system::qemu::READER,
+    crate::system::lkcd::READER,
+    crate::system::sadump::READER,
+];
 
 /// Opens the dump in a file, packed or not.
 ///

@@ -7,7 +7,18 @@
 //! looked through when a page is first asked for, and the budget counts every table.
 
 mod cache;
+pub(crate) mod freebsd;
+pub(crate) mod lkcd;
 mod machine_dump;
+//pub(crate) mod macos_kernel;
+//pub mod microvm;
+pub(crate) mod opening;
+pub(crate) mod qemu;
+pub(crate) mod ranked;
+pub(crate) mod ranks;
+pub(crate) mod sadump;
+pub(crate) mod stretches;
+//pub mod vmware;
 pub mod windows;
 
 #[allow(unused_imports)]
