@@ -96,7 +96,7 @@ impl<'b> Limits<'b> {
 /// Whether any reader knows the first bytes.
 pub(super) fn is_known(spool: &Spool) -> bool {
     let head = read_vec(spool, 0, 4096).unwrap_or_default();
-    crate::FORMATS.iter().any(|format| (format.probe)(&head))
+    crate::FORMATS.iter().any(|format| (format.probe)(&head)) || crate::system::raw::may_be_memory(spool)
 }
 
 /// Bytes that the container's header says it has, as far as that can be told from what is unpacked.

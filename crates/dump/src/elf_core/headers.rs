@@ -50,6 +50,8 @@ pub(super) struct Segment {
     pub(super) flags: u32,
     pub(super) offset: u64,
     pub(super) vaddr: u64,
+    /// Physical address: only cores of machines have one.
+    pub(super) paddr: u64,
     pub(super) filesz: u64,
     pub(super) memsz: u64,
     pub(super) align: u64,
@@ -123,6 +125,23 @@ impl Header {
         })
     }
 
+    /// A header that stands for notes in a container that is no ELF file.
+    pub(super) fn of_notes(machine: u16, is_64: bool, endian: Endian) -> Self {
+        Self {
+            is_64,
+            endian,
+            os_abi: 0,
+            arch: Arch::from_elf(machine, is_64),
+            machine,
+            flags: 0,
+            phoff: 0,
+            shoff: 0,
+            phentsize: 0,
+            phnum: 0,
+            shnum: 0,
+        }
+    }
+
     /// Bytes of a pointer, of a `long` and of an auxiliary vector's word.
     pub(super) fn word(&self) -> usize {
         if self.is_64 { 8 } else { 4 }
@@ -139,6 +158,7 @@ impl Header {
                 flags: entry.u32(4)?,
                 offset: entry.u64(8)?,
                 vaddr: entry.u64(16)?,
+                paddr: entry.u64(24)?,
                 filesz: entry.u64(32)?,
                 memsz: entry.u64(40)?,
                 align: entry.u64(48)?,
@@ -149,6 +169,7 @@ impl Header {
                 kind: entry.u32(0)?,
                 offset: word(4)?,
                 vaddr: word(8)?,
+                paddr: word(12)?,
                 filesz: word(16)?,
                 memsz: word(20)?,
                 flags: entry.u32(24)?,

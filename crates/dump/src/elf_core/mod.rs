@@ -14,6 +14,7 @@ mod hubris;
 mod judge;
 pub(crate) mod layout;
 mod linux;
+mod machine;
 mod netbsd;
 mod note_names;
 mod notes;
@@ -25,6 +26,8 @@ mod siginfo;
 mod signals;
 mod space;
 mod start_block;
+
+pub(crate) use machine::machine_notes;
 
 use crate::{Budget, Dump, DumpType, Error, Format, FormatReader, Issue, Os, Virt, source::SharedSource};
 use headers::{Header, PT_NOTE, Segment};
@@ -67,6 +70,9 @@ fn open_core(path: &Path, source: SharedSource, budget: &Budget, head_only: bool
     reading.head_only = head_only;
     let segments = header.segments(&*source, budget, &mut reading.issues).map_err(broken)?;
     read_notes(&mut reading, &source, &segments);
+    if !head_only && machine::is_machine(&reading, &segments) {
+        return Ok(machine::assemble(reading, &source, &segments));
+    }
     Ok(assemble(reading, source, &segments))
 }
 
@@ -114,9 +120,7 @@ fn take_note(reading: &mut Reading<'_>, note: &notes::Note<'_>) {
         b"Oxide Computer Company" => hubris::take(reading, note),
         // The target description is of the process; gdb writes it behind the last thread.
         b"GDB" if note.kind != 0xff00_0000 => reading.note_of_thread(),
-        b"VMCOREINFO" => reading.issues.push(Issue::remark(
-            "this is a dump of a whole machine (kdump); it is read as if its processors were the threads of a process",
-        )),
+        b"VMCOREINFO" | b"QEMU" | b"VBCORE" | b"VBCPU" | b"ERASEINFO" | b"Xen" => machine::take(reading, note),
         owner if owner.starts_with(b"NetBSD-CORE") => netbsd::take(reading, note),
         owner if owner.starts_with(b"OpenBSD") => openbsd::take(reading, note),
         _ => {}

@@ -60,6 +60,8 @@ pub(super) struct Reading<'a> {
     /// Memory that reads as zero although no segment has it: only afterimage's own note says so.
     pub(super) untouched: Vec<(u64, u64)>,
     pub(super) issues: Vec<Issue>,
+    /// What only cores of machines have.
+    pub(super) machine: super::machine::Notes,
     layout: Option<Resolved>,
     /// Threads that the container has, read or not.
     pub(super) threads_seen: usize,
@@ -94,6 +96,7 @@ impl<'a> Reading<'a> {
             build_ids: Vec::new(),
             untouched: Vec::new(),
             issues: Vec::new(),
+            machine: super::machine::Notes::default(),
             layout: None,
             threads_seen: 0,
             in_thread: false,

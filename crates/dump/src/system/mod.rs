@@ -6,22 +6,32 @@
 //! *Trap*: a machine has terabytes. No reader goes through all pages when it opens a file; what must be looked through is
 //! looked through when a page is first asked for, and the budget counts every table.
 
+pub(crate) mod avml;
 mod cache;
+pub(crate) mod flattened;
 pub(crate) mod freebsd;
+pub mod kdump;
+pub(crate) mod lime;
+mod linux;
 pub(crate) mod lkcd;
 mod machine_dump;
-//pub(crate) mod macos_kernel;
-//pub mod microvm;
+mod machine_name;
+pub(crate) mod macos_kernel;
+pub mod microvm;
 pub(crate) mod opening;
 pub(crate) mod qemu;
 pub(crate) mod ranked;
 pub(crate) mod ranks;
+pub(crate) mod raw;
 pub(crate) mod sadump;
+pub(crate) mod signs;
 pub(crate) mod stretches;
-//pub mod vmware;
+pub mod vmcoreinfo;
+pub mod vmware;
 pub mod windows;
+pub(crate) mod xen;
 
-#[allow(unused_imports)]
 pub(crate) use cache::BlockCache;
-#[allow(unused_imports)]
+pub(crate) use linux::linux_facts;
 pub(crate) use machine_dump::{machine_dump, named_registers};
+pub(crate) use signs::look_into;

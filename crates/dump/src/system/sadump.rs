@@ -124,6 +124,7 @@ fn open(path: &Path, source: SharedSource, budget: &Budget) -> Result<Dump, Erro
     dump.time = efi_time(header, 16);
     dump.writer = Some("sadump".to_owned());
     dump.issues = issues;
+    super::look_into(&mut dump);
     Ok(dump)
 }
 

@@ -86,11 +86,6 @@ impl<P: Copy> Stretches<P> {
         }
         Some(first..end)
     }
-
-    /// First page behind all of them.
-    pub(crate) fn end(&self) -> u64 {
-        self.entries.iter().next_back().map_or(0, |(start, entry)| start.saturating_add(u64::from(entry.count)))
-    }
 }
 
 /// What of an entry lies at or behind `end`.
@@ -124,9 +119,6 @@ mod tests {
             }
         }
         assert_eq!(stretches.run(0).unwrap().start, truth.iter().position(Option::is_some).unwrap() as u64);
-        let end = truth.iter().rposition(Option::is_some).unwrap() as u64 + 1;
-        assert_eq!(stretches.end(), end);
-        assert!(stretches.run(end).is_none());
     }
 
     #[test]

@@ -124,6 +124,8 @@ fn open_stream(opening: &Opening<'_>, start: u64) -> Result<Dump, Error> {
     let mut issues: Vec<Issue> = problem.map(Issue::loss).into_iter().collect();
     issues.extend(layout.remarks.iter().map(Issue::remark));
     let mapped = blocks.iter().any(|block| block.mapped.is_some());
+    // Whether all pages are known already.
+    let mut walked = true;
     let (store, devices, page_size) = if mapped {
         let devices = blocks.iter().filter_map(|block| Some(block.mapped?.pages_at.saturating_add(block.length))).max();
         let size = blocks.iter().find_map(|block| Some(block.mapped?.page_size)).unwrap_or(page_size);
@@ -140,10 +142,10 @@ fn open_stream(opening: &Opening<'_>, start: u64) -> Result<Dump, Error> {
         let facts = (page_size, ram.section, u64::from(ram.version));
         let mut walker = Walker::new(opening.source.clone(), cursor.at, blocks.clone(), facts, booked);
         walker.go_on(cursor.at.saturating_add(AT_ONCE));
-        let ended = walker.ended();
+        walked = walker.ended();
         let stream = Stream::new(walker);
         let mut devices = cursor.at.saturating_add(AT_ONCE);
-        if ended {
+        if walked {
             let index = stream.index();
             issues.extend(index.problems.iter().map(Issue::loss));
             if index.cut_off && index.problems.is_empty() {
@@ -179,6 +181,9 @@ fn open_stream(opening: &Opening<'_>, start: u64) -> Result<Dump, Error> {
     dump.writer = Some(machine.map_or_else(|| "qemu".to_owned(), |machine| format!("qemu ({machine})")));
     dump.notes = notes;
     dump.issues = issues;
+    if walked {
+        super::look_into(&mut dump);
+    }
     Ok(dump)
 }
 

@@ -12,9 +12,8 @@ use crate::{Arch, Cpu, Endian, Error};
 use std::collections::BTreeMap;
 
 /// The order of `gpregs` (crash's `struct vmssregs64`: that of the encodings, but rbp before rsp).
-const ORDER: [&str; 16] = [
-    "rax", "rcx", "rdx", "rbx", "rbp", "rsp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
-];
+const ORDER: [&str; 16] =
+    ["rax", "rcx", "rdx", "rbx", "rbp", "rsp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15"];
 const CONTROL: [&str; 5] = ["cr0", "cr1", "cr2", "cr3", "cr4"];
 const MOST_CPUS: u32 = 4096;
 
@@ -30,29 +29,32 @@ pub(super) fn read(opening: &Opening<'_>, group: &Group) -> Result<Vec<Cpu>, Err
     walk(opening, group, &mut |tag: &Tag, content| {
         let Some(&number) = tag.indices.first().filter(|&&number| number < most) else { return };
         let part = tag.indices.get(1).copied();
-        let mut draft = || drafts.entry(number).or_default();
         match (tag.name.as_str(), content) {
             ("CR64" | "CR", Content::Value(value)) => {
                 if let Some(name) = part.and_then(|part| CONTROL.get(part as usize)) {
-                    draft().control.insert(name, *value);
+                    drafts.entry(number).or_default().control.insert(name, *value);
                 }
             }
             ("IDTR", Content::Value(value)) => match part {
-                Some(0) => drop(draft().control.insert("idt_limit", *value)),
-                Some(1) => *draft().control.entry("idt_base").or_default() |= value & 0xffff_ffff,
-                Some(2) => *draft().control.entry("idt_base").or_default() |= value << 32,
+                Some(0) => drop(drafts.entry(number).or_default().control.insert("idt_limit", *value)),
+                Some(1) => {
+                    *drafts.entry(number).or_default().control.entry("idt_base").or_default() |= value & 0xffff_ffff
+                }
+                Some(2) => *drafts.entry(number).or_default().control.entry("idt_base").or_default() |= value << 32,
                 _ => {}
             },
-            ("eflags" | "EFLAGS", Content::Value(value)) => draft().values.push(("eflags", *value)),
-            ("rip", Content::Value(value)) => draft().values.push(("rip", *value)),
+            ("eflags" | "EFLAGS", Content::Value(value)) => {
+                drafts.entry(number).or_default().values.push(("eflags", *value))
+            }
+            ("rip", Content::Value(value)) => drafts.entry(number).or_default().values.push(("rip", *value)),
             (name, Content::Value(value)) => {
                 if let Some(name) = ORDER.iter().find(|own| **own == name) {
-                    draft().values.push((name, *value));
+                    drafts.entry(number).or_default().values.push((name, *value));
                 }
             }
             (name @ ("gpregs" | "CR64" | "IDTR"), &Content::Block { at, bytes, in_memory, packed }) => {
                 if let Some(block) = small_block(&**opening.source, at, bytes, in_memory, packed) {
-                    add_block(draft(), name, &block);
+                    add_block(drafts.entry(number).or_default(), name, &block);
                 }
             }
             _ => {}

@@ -21,16 +21,19 @@ use super::machine_dump;
 use super::opening::Opening;
 use crate::source::{FileSource, SharedSource};
 use crate::{
-    Absence, Arch, Backing, Budget, Dump, Endian, Error, FileOffset, Format, FormatReader, Issue, Machine, NoteRecord, Phys,
-    Segment, SegmentMemory,
+    Absence, Arch, Backing, Budget, Dump, Endian, Error, FileOffset, Format, FormatReader, Issue, Machine, NoteRecord,
+    Phys, Segment, SegmentMemory,
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tags::{Content, Group, Tag};
 
 /// The reader of the files that describe the machine.
-pub(crate) const READER: FormatReader =
-    FormatReader { name: NAME, probe: |head| tags::word_size(head).is_some(), open: |path, source, budget| open(path, source, budget) };
+pub(crate) const READER: FormatReader = FormatReader {
+    name: NAME,
+    probe: |head| tags::word_size(head).is_some(),
+    open: |path, source, budget| open(path, source, budget),
+};
 
 const NAME: &str = "VMware saved state";
 /// Pages of regions are of this size, whatever the guest's are.
@@ -121,7 +124,9 @@ fn read(opening: &Opening<'_>, vmem: Option<SharedSource>) -> Result<Dump, Error
         (None, None) => match vmem_beside(opening.path) {
             Some((_, vmem)) => (vmem.clone(), 0, vmem.len()),
             None => {
-                issues.push(Issue::loss("the memory is in a .vmem file of the same name, which does not lie beside this one"));
+                issues.push(Issue::loss(
+                    "the memory is in a .vmem file of the same name, which does not lie beside this one",
+                ));
                 (opening.source.clone(), 0, 0)
             }
         },
@@ -131,8 +136,6 @@ fn read(opening: &Opening<'_>, vmem: Option<SharedSource>) -> Result<Dump, Error
     if missing > 0 {
         issues.push(Issue::loss(format!("the file is cut off: {missing} bytes of memory are missing")));
     }
-    let wide = cpus.iter().any(|cpu| cpu.control("efer").is_none_or(|efer| efer >> 10 & 1 == 1)) || cpus.is_empty();
-    let _ = wide;
     let memory = SegmentMemory::new(source.clone(), segments);
     let mut machine = Machine::new(Arc::new(memory));
     machine.page_table = cpus.first().and_then(|cpu| cpu.control("cr3")).map(|cr3| Phys(cr3 & 0x000f_ffff_ffff_f000));
@@ -142,11 +145,19 @@ fn read(opening: &Opening<'_>, vmem: Option<SharedSource>) -> Result<Dump, Error
     dump.missing_bytes = missing;
     dump.notes = groups.iter().map(note).collect();
     dump.issues = issues;
+    super::look_into(&mut dump);
     Ok(dump)
 }
 
 fn note(group: &Group) -> NoteRecord {
-    NoteRecord { owner: group.name.clone(), kind: 0, name: Some("group"), tid: None, offset: group.at, size: group.size }
+    NoteRecord {
+        owner: group.name.clone(),
+        kind: 0,
+        name: Some("group"),
+        tid: None,
+        offset: group.at,
+        size: group.size,
+    }
 }
 
 fn memory_group(opening: &Opening<'_>, group: &Group, memory: &mut MemoryGroup) -> Result<(), Error> {
@@ -162,7 +173,9 @@ fn memory_group(opening: &Opening<'_>, group: &Group, memory: &mut MemoryGroup) 
         };
         match (tag.name.as_str(), content) {
             ("regionsCount", Content::Value(count)) => memory.count = Some(*count),
-            ("regionPageNum", Content::Value(page)) => region(&mut memory.regions, &|region| region.file_page = Some(*page)),
+            ("regionPageNum", Content::Value(page)) => {
+                region(&mut memory.regions, &|region| region.file_page = Some(*page))
+            }
             ("regionPPN", Content::Value(page)) => region(&mut memory.regions, &|region| region.page = Some(*page)),
             ("regionSize", Content::Value(size)) => region(&mut memory.regions, &|region| region.size = Some(*size)),
             ("Memory", Content::Block { at, in_memory, packed, .. }) if memory.block.is_none() => {

@@ -6,15 +6,14 @@
 //! {bytes, bytes in memory, padding (2)}, padding, content. The numbers are of 4 bytes where the lowest digit of the magic
 //! number is 0, else of 8. Two zero bytes end a group.
 
+use crate::Endian;
 use crate::Error;
 use crate::bytes::Fields;
 use crate::source::Source;
 use crate::system::opening::{Opening, field_text};
-use crate::Endian;
 
 /// Checkpoints of all times: old, with 32-bit blocks; ordinary; partial; restored; not to be restored.
-const MAGIC: [u32; 7] =
-    [0xbed0_bed0, 0xbed2_bed0, 0xbed1_bed1, 0xbed2_bed2, 0xbed3_bed3, 0xbad1_bad1, 0xbad2_bad2];
+const MAGIC: [u32; 7] = [0xbed0_bed0, 0xbed2_bed0, 0xbed1_bed1, 0xbed2_bed2, 0xbed3_bed3, 0xbad1_bad1, 0xbad2_bad2];
 const GROUP: usize = 80;
 const MOST_GROUPS: u32 = 4096;
 /// Tags of one group that are looked at.

@@ -1,0 +1,68 @@
+//! Raw images: the byte at place N is the byte of physical address N.
+//!
+//! *What it is not*: a container. Nothing in such a file says what it is, so all other readers are asked first, and then
+//! the content must look like the memory of a machine.
+//!
+//! *Trap*: memory-mapped devices lie below 4 GiB, so an image of more than some 3 GiB that has no hole there (Firecracker,
+//! VMware's `.vmem`) is no raw image: its upper part belongs elsewhere. Files beside it say where.
+
+use super::machine_dump;
+use crate::machine::Machine;
+use crate::source::{SharedSource, Source, read_vec};
+use crate::{
+    Arch, Backing, Budget, Dump, Endian, Error, FileOffset, Format, FormatReader, Issue, Phys, Segment, SegmentMemory,
+};
+use std::path::Path;
+use std::sync::Arc;
+
+/// The reader; its probe never agrees, since no magic does: [`looks_like_memory`] is asked when all others refuse.
+pub const READER: FormatReader = FormatReader { name: "raw image", probe: |_| false, open };
+
+/// Smallest machine.
+const LEAST: u64 = 1 << 20;
+
+/// Names that people give to raw images.
+const EXTENSIONS: [&str; 8] = ["raw", "mem", "vmem", "dd", "img", "bin", "dump", "memory"];
+
+/// Opens the dump as a raw image, whatever it looks like.
+pub(crate) fn open(_path: &Path, source: SharedSource, _budget: &Budget) -> Result<Dump, Error> {
+    let end = Phys(source.len());
+    let piece = Segment { start: Phys(0), end, backing: Backing::File(FileOffset(0)) };
+    let machine = Machine::new(Arc::new(SegmentMemory::new(source.clone(), vec![piece])));
+    let mut dump = machine_dump(Format::Raw, &source, (Arch::Other(0), Endian::Little), machine);
+    dump.issues.push(Issue::remark("a raw image does not say which of its zeros were memory and which were holes"));
+    if !source.len().is_multiple_of(4096) {
+        dump.issues.push(Issue::remark("its length is no multiple of a page: its end may have been cut off"));
+    }
+    super::look_into(&mut dump);
+    Ok(dump)
+}
+
+/// Whether a file that no reader knows seems to be the memory of a machine: large, and with something in it that only
+/// memory has.
+pub(crate) fn looks_like_memory(path: &Path, source: &dyn Source, head: &[u8]) -> bool {
+    if source.len() < LEAST {
+        return false;
+    }
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default().to_ascii_lowercase();
+    interrupt_vectors(head)
+        || (EXTENSIONS.contains(&extension.as_str()) && source.len().is_multiple_of(512) && !is_text(head))
+        || super::signs::of_a_kernel(source)
+}
+
+/// Page 0 of a PC: vectors of the BIOS, each a far address in its segment 0xf000 or 0xc000, or zero.
+pub(super) fn interrupt_vectors(head: &[u8]) -> bool {
+    let vectors = head.get(..0x80).unwrap_or_default().as_chunks::<4>().0;
+    let bios = vectors.iter().filter(|[_, _, low, high]| *low == 0 && (*high & 0xf0 == 0xf0 || *high & 0xf0 == 0xc0));
+    bios.count() * 4 > vectors.len() * 3 && !vectors.is_empty()
+}
+
+fn is_text(head: &[u8]) -> bool {
+    head.get(..256).is_some_and(|head| std::str::from_utf8(head).is_ok() && !head.contains(&0))
+}
+
+/// The part of a packed image that is looked at before all of it is unpacked.
+pub(crate) fn may_be_memory(head: &dyn Source) -> bool {
+    let first = read_vec(head, 0, 4096).unwrap_or_default();
+    interrupt_vectors(&first)
+}
