@@ -5,6 +5,7 @@
 
 use afterimage_dump::source::SharedSource;
 use afterimage_dump::{Absence, Arch, Budget, Dump, Machine, Memory, MemoryExt, Os, Phys, Virt, open, open_source};
+use afterimage_testkit::build_image::{self, page, pages};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -209,4 +210,366 @@ fn pairs(line: &str) -> Vec<(String, u64)> {
 fn from_bytes(name: &str, bytes: Vec<u8>) -> Result<Dump, afterimage_dump::Error> {
     let source: SharedSource = Arc::new(bytes);
     open_source(Path::new(name), source, &Budget::default())
+}
+
+/// Opens a built file in a folder, so that what lies beside it can be found.
+fn from_folder(files: &[(&str, Vec<u8>)]) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, content) in files {
+        std::fs::write(folder.path().join(name), content).unwrap();
+    }
+    let first = folder.path().join(files[0].0);
+    (folder, first)
+}
+
+/// Cuts a file at all of these lengths: it never panics, and what is still read is right.
+fn cut_everywhere(bytes: &[u8], lengths: impl Iterator<Item = usize>, page_of: &dyn Fn(u64) -> Option<Vec<u8>>) {
+    for length in lengths {
+        let Ok(dump) = from_bytes("cut", bytes[..length].to_vec()) else { continue };
+        let machine = machine(&dump);
+        let mut at = Phys(0);
+        let mut steps = 0;
+        while let Some(extent) = machine.memory.next(at) {
+            assert!(extent.end > at && extent.start < extent.end, "{extent:?} after {at:?} of {length}");
+            at = extent.end;
+            steps += 1;
+            assert!(steps < 10_000);
+        }
+        for number in 0..at.0 / 4096 {
+            match (read(machine, number * 4096, 4096), page_of(number)) {
+                (Ok(got), Some(truth)) => assert_eq!(got, truth, "page {number} of a file cut at {length}"),
+                (Ok(_), None) => panic!("page {number} of a file cut at {length} was never there"),
+                (Err(_), _) => {}
+            }
+        }
+    }
+}
+
+#[test]
+fn qemu_stream_built() {
+    use build_image::qemu::{Stream, processor};
+    let mut stream = Stream::new("pc-i440fx-7.2", &[("pc.ram", 400 * 4096), ("vga.vram", 8 * 4096)]);
+    let mut truth: Vec<Option<Vec<u8>>> = vec![None; 400];
+    for number in 0..200u64 {
+        if number % 7 == 3 {
+            stream.fill("pc.ram", number, 0);
+            truth[number as usize] = Some(vec![0; 4096]);
+        } else {
+            stream.page("pc.ram", number, &page(number));
+            truth[number as usize] = Some(page(number));
+        }
+        if number % 50 == 20 {
+            stream.page("vga.vram", number / 50, &page(99_999));
+            stream.pause();
+        }
+    }
+    // Out of order, again, and in every packing.
+    for number in (250..300u64).rev() {
+        stream.page("pc.ram", number, &page(1000 + number));
+        truth[number as usize] = Some(page(1000 + number));
+    }
+    stream.pause();
+    for number in [0u64, 5, 64, 65, 66, 199, 270] {
+        stream.page("pc.ram", number, &page(5000 + number));
+        truth[number as usize] = Some(page(5000 + number));
+    }
+    for number in [7u64, 65] {
+        stream.difference("pc.ram", number, 1000, &[1, 2, 3]);
+        stream.difference("pc.ram", number, 5, &[9]);
+        let page = truth[number as usize].as_mut().unwrap();
+        page[1000..1003].copy_from_slice(&[1, 2, 3]);
+        page[5] = 9;
+    }
+    // A whole page ends what differences were before it.
+    stream.difference("pc.ram", 8, 0, &[1]);
+    stream.page("pc.ram", 8, &page(77));
+    truth[8] = Some(page(77));
+    stream.zlib("pc.ram", 9, &page(78));
+    truth[9] = Some(page(78));
+    stream.zlib("pc.ram", 399, &page(79));
+    truth[399] = Some(page(79));
+    stream.fill("pc.ram", 300, 0x5a);
+    truth[300] = Some(vec![0x5a; 4096]);
+    let bytes = stream.finish(&[processor(0x100, 0x1234_5000), processor(0x200, 0x6000)]);
+    let dump = from_bytes("built", bytes.clone()).unwrap();
+    assert!(dump.issues.is_empty(), "{:?}", dump.issues);
+    for (number, truth) in truth.iter().enumerate() {
+        let got = read(machine(&dump), number as u64 * 4096, 4096);
+        assert_eq!(got.as_ref().ok(), truth.as_ref(), "page {number}");
+        if truth.is_none() {
+            assert_eq!(got, Err(Absence::NotInDump));
+        }
+    }
+    let sizes = machine(&dump).sizes();
+    assert_eq!(sizes.present, truth.iter().flatten().count() as u64 * 4096);
+    assert_eq!(sizes.end, 400 * 4096);
+    let cpus = &machine(&dump).cpus;
+    assert_eq!(cpus.len(), 2);
+    assert_eq!(cpus[1].registers.by_name("rcx"), Some(0x201));
+    assert_eq!(cpus[1].registers.by_name("r15"), Some(0x20f));
+    assert_eq!(cpus[1].registers.pc(), Some(Virt(0x210)));
+    assert_eq!(cpus[0].registers.by_name("gs"), Some(40));
+    assert_eq!(cpus[0].registers.by_name("gs_base"), Some(0x5100));
+    assert_eq!((cpus[0].control("cr3"), cpus[0].control("idt_base")), (Some(0x1234_5000), Some(0x9100)));
+    assert_eq!((cpus[0].control("efer"), cpus[0].control("cr4")), (Some(0xd01), Some(0x6f0)));
+    assert_eq!(machine(&dump).page_table, Some(Phys(0x1234_5000)));
+    assert_eq!(dump.notes[1].owner, "vga.vram");
+    // Until the repeats begin, what a cut stream has is what was there first.
+    let lengths = (0..60).map(|i| i * 13_331).chain(0..300).filter(|&length| length < bytes.len());
+    let first = |number: u64| match number {
+        number @ 0..200 if number % 7 == 3 => Some(vec![0; 4096]),
+        number @ 0..200 => Some(page(number)),
+        number @ 250..300 => Some(page(1000 + number)),
+        _ => None,
+    };
+    cut_everywhere(&bytes, lengths, &first);
+}
+
+#[test]
+fn qemu_above_the_hole_and_multifd() {
+    use build_image::qemu::Stream;
+    let mut stream = Stream::new("pc-q35-9.0", &[("pc.ram", 4 << 30)]);
+    stream.page("pc.ram", 0x7_ffff, &page(1));
+    stream.page("pc.ram", 0x8_0000, &page(2));
+    let dump = from_bytes("built", stream.finish(&[])).unwrap();
+    assert_eq!(read(machine(&dump), 0x7fff_f000, 4096).unwrap(), page(1));
+    assert_eq!(read(machine(&dump), 1 << 32, 4096).unwrap(), page(2));
+    assert_eq!(read(machine(&dump), 0x8000_0000, 1), Err(Absence::NotMapped));
+    assert_eq!(read(machine(&dump), 0, 1), Err(Absence::NotInDump));
+
+    let mut stream = Stream::new("pc-q35-9.0", &[("pc.ram", 1 << 20)]);
+    stream.flush();
+    let dump = from_bytes("built", stream.finish(&[])).unwrap();
+    assert!(dump.issues.iter().any(|issue| issue.text.contains("multifd") && issue.loses_data), "{:?}", dump.issues);
+
+    // libvirt's header before it.
+    let mut stream = Stream::new("pc-q35-9.0", &[("pc.ram", 1 << 20)]);
+    stream.page("pc.ram", 3, &page(3));
+    let stream = stream.finish(&[]);
+    let mut save = b"LibvirtQemudSave".to_vec();
+    for word in [2u32, 20, 1, 0, 0] {
+        save.extend(word.to_le_bytes());
+    }
+    save.resize(92, 0);
+    save.extend(b"<domain>xxx</domain>");
+    save.extend(&stream);
+    let dump = from_bytes("built", save).unwrap();
+    assert_eq!(read(machine(&dump), 3 * 4096, 4096).unwrap(), page(3));
+}
+
+#[test]
+fn qemu_fixed_places() {
+    use build_image::qemu::{mapped, processor};
+    let content = |block: &str, number: u64| {
+        let shift = if block == "pc.ram" { 0 } else { 1 << 20 };
+        (number % 3 != 1).then(|| page(number + shift))
+    };
+    let blocks = [("vga.vram", 16 * 4096), ("pc.ram", 300 * 4096)];
+    let bytes = mapped("pc-q35-9.0", &blocks, &content, &[processor(7, 0x7000)]);
+    let dump = from_bytes("built", bytes.clone()).unwrap();
+    assert!(dump.issues.is_empty(), "{:?}", dump.issues);
+    let truth = |number: u64| (number < 300).then(|| content("pc.ram", number).unwrap_or_else(|| vec![0; 4096]));
+    for number in 0..300 {
+        assert_eq!(read(machine(&dump), number * 4096, 4096).ok(), truth(number), "page {number}");
+    }
+    assert_eq!(read(machine(&dump), 300 * 4096, 1), Err(Absence::NotMapped));
+    assert_eq!(machine(&dump).cpus[0].registers.by_name("rax"), Some(7));
+    assert_eq!(machine(&dump).cpus[0].control("cr3"), Some(0x7000));
+    // Cut in the middle of the pages.
+    let cut = from_bytes("built", bytes[..bytes.len() - 200 * 4096].to_vec()).unwrap();
+    assert!(!cut.complete());
+    assert!(machine(&cut).sizes().absent.iter().any(|(why, _)| *why == Absence::Truncated));
+    cut_everywhere(&bytes, (0..40).map(|i| i * bytes.len() / 40), &truth);
+}
+
+#[test]
+fn lkcd_versions_and_packings() {
+    use build_image::lkcd::{Machine as Kind, Packing, dump};
+    let pages: Vec<(u64, Vec<u8>)> = [0u64, 1, 2, 40, 41, 39, 7]
+        .into_iter()
+        .map(|number| (number, if number == 41 { vec![0; 4096] } else { page(number) }))
+        .chain([(100, [vec![0, 0, 0, 5, 0, 6], vec![7; 4090]].concat())])
+        .collect();
+    for version in [2, 5, 7, 8] {
+        for kind in [Kind::I386, Kind::X86_64] {
+            for packing in [Packing::Raw, Packing::Runs] {
+                let what = format!("version {version} {kind:?} {packing:?}");
+                let bytes = dump(version, kind, packing, &pages, 0x40);
+                let dump = from_bytes("built", bytes.clone()).unwrap();
+                assert!(dump.issues.is_empty(), "{what}: {:?}", dump.issues);
+                let wide = kind == Kind::X86_64;
+                assert_eq!(dump.arch, if wide { Arch::X86_64 } else { Arch::X86 }, "{what}");
+                assert_eq!(dump.time, Some(1_000_000_000), "{what}");
+                assert_eq!(dump.os_version.as_deref(), Some("2.4.20"), "{what}");
+                assert_eq!(machine(&dump).cpus.len(), 2, "{what}");
+                let (first, tenth) = if wide { ("r15", "r8") } else { ("ebx", "orig_eax") };
+                assert_eq!(machine(&dump).cpus[1].registers.by_name(first), Some(0x40 + 100), "{what}");
+                assert_eq!(machine(&dump).cpus[0].registers.by_name(tenth), Some(0x49), "{what}");
+                for number in 0..=101 {
+                    let truth = pages.iter().find(|(own, _)| *own == number).map(|(_, content)| content.clone());
+                    assert_eq!(read(machine(&dump), number * 4096, 4096).ok(), truth, "{what}, page {number}");
+                }
+                let truth = |number| pages.iter().find(|(own, _)| *own == number).map(|(_, content)| content.clone());
+                cut_everywhere(&bytes, (0..12).map(|i| 65_536 + i * 3000).filter(|&n| n < bytes.len()), &truth);
+            }
+        }
+    }
+}
+
+#[test]
+fn vmware_states() {
+    use build_image::vmware::{State, build};
+    let regions = vec![(0, 0, 20), (20, 0x10_0000, 12)];
+    let truth = |number: u64| match number {
+        0..20 => Some(page(number)),
+        0x10_0000..0x10_000c => Some(page(number - 0x10_0000 + 20)),
+        _ => None,
+    };
+    let check = |dump: &Dump, what: &str| {
+        assert!(dump.issues.is_empty(), "{what}: {:?}", dump.issues);
+        for number in [0, 1, 19, 20, 0xf_ffff, 0x10_0000, 0x10_000b, 0x10_000c] {
+            assert_eq!(read(machine(dump), number * 4096, 4096).ok(), truth(number), "{what}, page {number:#x}");
+        }
+        let cpus = &machine(dump).cpus;
+        assert_eq!(cpus.len(), 2, "{what}");
+        assert_eq!(cpus[1].registers.by_name("rsp"), Some(0x505), "{what}");
+        assert_eq!(cpus[1].registers.by_name("r15"), Some(0x50f), "{what}");
+        assert_eq!(cpus[1].registers.pc(), Some(Virt(0x510)), "{what}");
+        assert_eq!(cpus[0].control("cr3"), Some(0x1000), "{what}");
+        assert_eq!(cpus[0].control("cr2"), Some(0xabc), "{what}");
+        assert_eq!(cpus[0].control("idt_base"), Some(0xffff_fe00_0000_0000), "{what}");
+        assert_eq!(cpus[0].control("idt_limit"), Some(0xfff), "{what}");
+    };
+    let memory = pages(0..32);
+    for magic in [0xbed0_bed0, 0xbed2_bed0, 0xbed2_bed2, 0xbed3_bed3, 0xbad1_bad1, 0xbad2_bad2] {
+        for blocks in [false, true] {
+            let cpus = vec![(0x400, 0x1000), (0x500, 0x2000)];
+            let mut state =
+                State { magic, regions: regions.clone(), memory: Some(memory.clone()), padding: 77, cpus, blocks };
+            let inside = build(&state);
+            check(&from_bytes("lone.vmsn", inside.clone()).unwrap(), &format!("{magic:x} inside"));
+            let truth = |number: u64| truth(number);
+            cut_everywhere(&inside, (0..12).map(|i| i * inside.len() / 12), &truth);
+            state.memory = None;
+            let outside = build(&state);
+            let (_folder, path) = from_folder(&[("m.vmss", outside.clone()), ("m.vmem", memory.clone())]);
+            check(&dump(&path), "opened by its .vmss");
+            check(&dump(&path.with_extension("vmem")), "opened by its .vmem");
+            let (_folder, path) = from_folder(&[("m.vmss", outside)]);
+            let alone = dump(&path);
+            assert!(!alone.complete() && machine(&alone).cpus.len() == 2);
+            assert_eq!(read(machine(&alone), 0, 1), Err(Absence::NotInDump));
+        }
+    }
+}
+
+#[test]
+fn microvm_memory_files() {
+    use build_image::microvm::{cloud_hypervisor, firecracker};
+    let memory = pages(0..64);
+    // Regions that the state names.
+    let state = firecracker(false, Some(&[(0, 40 * 4096), (1 << 32, 24 * 4096)]));
+    let (_folder, path) = from_folder(&[("mem", memory.clone()), ("vmstate", state), ("other.txt", vec![b'x'; 99])]);
+    let fire = dump(&path);
+    assert_eq!((fire.arch, fire.writer.as_deref()), (Arch::X86_64, Some("firecracker")));
+    assert_eq!(read(machine(&fire), 39 * 4096, 4096).unwrap(), page(39));
+    assert_eq!(read(machine(&fire), 40 * 4096, 1), Err(Absence::NotMapped));
+    assert_eq!(read(machine(&fire), (1 << 32) + 23 * 4096, 4096).unwrap(), page(63));
+    // A later state, by the rules.
+    let (_folder, path) = from_folder(&[("snap.mem", memory.clone()), ("snap.state", firecracker(true, None))]);
+    let fire = dump(&path);
+    assert_eq!(fire.arch, Arch::Aarch64);
+    assert_eq!(read(machine(&fire), 0x8000_0000 + 5 * 4096, 4096).unwrap(), page(5));
+    assert_eq!(read(machine(&fire), 0, 1), Err(Absence::NotMapped));
+    // cloud-hypervisor.
+    let state = cloud_hypervisor(&[(0, 32 * 4096), (1 << 32, 40 * 4096)]).into_bytes();
+    let (_folder, path) =
+        from_folder(&[("memory-ranges", memory), ("state.json", state), ("config.json", b"{}".to_vec())]);
+    let cloud = dump(&path);
+    assert_eq!(cloud.writer.as_deref(), Some("cloud-hypervisor"));
+    assert_eq!(read(machine(&cloud), (1 << 32) + 31 * 4096, 4096).unwrap(), page(63));
+    // The table promises eight pages more than the file has.
+    assert_eq!(cloud.missing_bytes, 8 * 4096);
+    assert_eq!(read(machine(&cloud), (1 << 32) + 32 * 4096, 1), Err(Absence::Truncated));
+}
+
+#[test]
+fn macos_kernel_containers() {
+    use build_image::macos_kernel::{Packing, container, kernel_core};
+    let base = 0xffff_fe00_0700_4000u64;
+    let core = kernel_core(&[(base, pages(0..4)), (base + 0x10_0000, pages(4..6))], &[0x100, 0x200]);
+    for second in [false, true] {
+        for packing in [Packing::Plain, Packing::Gzip, Packing::Zlib] {
+            let what = format!("{second} {packing:?}");
+            let files = [("other", vec![1, 2, 3], Packing::Plain), ("kernel", core.clone(), packing)];
+            let bytes = container(second, &files, "panic(cpu 0): it broke\nmore");
+            let dump = from_bytes("built", bytes.clone()).unwrap();
+            assert!(dump.issues.is_empty(), "{what}: {:?}", dump.issues);
+            assert_eq!((dump.arch, dump.os, dump.notes.len()), (Arch::Aarch64, Os::MacOs, 2), "{what}");
+            let mut got = vec![0; 4096];
+            dump.memory.read_exact(Virt(base + 3 * 4096), &mut got).unwrap();
+            assert_eq!(got, page(3), "{what}");
+            dump.memory.read_exact(Virt(base + 0x10_1000), &mut got).unwrap();
+            assert_eq!(got, page(5), "{what}");
+            assert_eq!(dump.memory.read_at(Virt(base + 4 * 4096), &mut got).unwrap_err().why, Absence::NotInDump);
+            assert_eq!(dump.threads.len(), 2, "{what}");
+            assert_eq!(dump.threads[1].registers.by_name("x28"), Some(0x200 + 28));
+            assert_eq!(dump.threads[1].registers.pc(), Some(Virt(0x200 + 32)));
+            assert_eq!(dump.process.facts[0].1, "panic(cpu 0): it broke");
+            // Cut off: as far as it goes.
+            let cut = from_bytes("built", bytes[..bytes.len() - 5000].to_vec()).unwrap();
+            assert!(!cut.complete(), "{what}");
+            for length in (0..bytes.len()).step_by(1777) {
+                let _ = from_bytes("built", bytes[..length].to_vec());
+            }
+        }
+    }
+}
+
+/// Every number of the first kilobyte of every file made absurd, one after the other.
+#[test]
+fn absurd_numbers() {
+    use build_image::{lkcd, macos_kernel, qemu, vmware};
+    let mut stream = qemu::Stream::new("pc-q35-9.0", &[("pc.ram", 1 << 20)]);
+    (0..8).for_each(|number| stream.page("pc.ram", number, &page(number)));
+    let mapped = qemu::mapped("pc-q35-9.0", &[("pc.ram", 64 << 10)], &|_, number| Some(page(number)), &[]);
+    let state = vmware::State {
+        magic: 0xbed2_bed2,
+        regions: vec![(0, 0, 4)],
+        memory: Some(pages(0..4)),
+        cpus: vec![(1, 2)],
+        ..vmware::State::default()
+    };
+    let core = macos_kernel::kernel_core(&[(0x1000, pages(0..2))], &[1]);
+    let mut files = vec![
+        stream.finish(&[qemu::processor(1, 2)]),
+        mapped,
+        vmware::build(&state),
+        lkcd::dump(8, lkcd::Machine::X86_64, lkcd::Packing::Raw, &[(0, page(0))], 1),
+        macos_kernel::container(true, &[("kernel", core, macos_kernel::Packing::Plain)], "log"),
+    ];
+    if let Some(folder) = samples("kdump") {
+        files.push(std::fs::read(folder.join("sadump-basic-single.dump")).unwrap());
+    }
+    for bytes in files {
+        for at in (0..1024.min(bytes.len() - 8)).step_by(3).chain((4096..4500).step_by(4)) {
+            for value in [u64::MAX, 0, 1 << 63, 0x7fff_ffff_ffff_f000, 0xffff_fff0] {
+                let mut bytes = bytes.clone();
+                if let Some(field) = bytes.get_mut(at..at + 8) {
+                    field.copy_from_slice(&value.to_le_bytes());
+                }
+                let Ok(dump) = from_bytes("built", bytes) else { continue };
+                let mut block = [0; 64];
+                let mut here = Phys(0);
+                for _ in 0..200 {
+                    let Some(extent) = machine(&dump).memory.next(here).filter(|extent| extent.end > here) else {
+                        break;
+                    };
+                    let _ = machine(&dump).memory.read_at(extent.start, &mut block);
+                    let _ = machine(&dump).memory.read_at(Phys(extent.end.0 - 1), &mut block);
+                    here = extent.end;
+                }
+            }
+        }
+    }
 }

@@ -18,7 +18,7 @@ use crate::{Arch, Cpu, Endian};
 /// Bytes behind the RAM that are looked through.
 const TAIL: u64 = 16 << 20;
 /// Up to `kernelgsbase`.
-const FIELDS: usize = 758;
+const FIELDS: usize = 864;
 const ORDER: [&str; 16] =
     ["rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15"];
 

@@ -39,8 +39,9 @@ const MAIN: &[(&str, Arch, Endian, u64)] = &[
     ("ppc_spapr.ram", Arch::Ppc64, Endian::Big, 0),
 ];
 
-/// Lays out the main RAM of a machine of this type (`pc-i440fx-7.2`, `pc-q35-9.0`, `virt-8.1` …).
-pub(super) fn layout(machine: Option<&str>, blocks: &[Block]) -> Layout {
+/// Lays out the main RAM of a machine of this type (`pc-i440fx-7.2`, `pc-q35-9.0`, `virt-8.1` …). If not all blocks are
+/// known, one that is not known by its name is not taken for main RAM.
+pub(super) fn layout(machine: Option<&str>, blocks: &[Block], all: bool) -> Layout {
     let machine = machine.unwrap_or_default();
     let pc = ["pc-", "q35", "microvm", "isapc", "xenfv"].iter().any(|prefix| machine.starts_with(prefix));
     let named = blocks.iter().enumerate().find_map(|(number, block)| {
@@ -52,8 +53,12 @@ pub(super) fn layout(machine: Option<&str>, blocks: &[Block]) -> Layout {
         // `-object memory-backend-…,id=NAME` names the block; with NUMA there are several, in the order of the nodes.
         let mut numbers: Vec<usize> =
             (0..blocks.len()).filter(|&i| blocks.get(i).is_some_and(|block| is_backend(&block.name))).collect();
-        if numbers.is_empty() {
+        if !all {
+            numbers.clear();
+            remarks.push("the main RAM is not among the RAM blocks that are left of the list".to_owned());
+        } else if numbers.is_empty() {
             numbers.extend((0..blocks.len()).max_by_key(|&i| blocks.get(i).map(|block| block.length)));
+            remarks.push("no RAM block has the name of main RAM; the largest is taken for it".to_owned());
         }
         numbers.sort_by_key(|&i| blocks.get(i).map(|block| block.name.clone()));
         if numbers.len() > 1 {
@@ -120,7 +125,7 @@ mod tests {
     fn pieces(machine: &str, blocks: &[(&str, u64)]) -> Vec<(u64, u64, usize, u64)> {
         let block = |(name, length): &(&str, u64)| Block { name: (*name).to_owned(), length: *length, mapped: None };
         let blocks: Vec<Block> = blocks.iter().map(block).collect();
-        let layout = layout(Some(machine), &blocks);
+        let layout = layout(Some(machine), &blocks, true);
         layout.pieces.iter().map(|p| (p.start, p.end, p.block, p.offset)).collect()
     }
 

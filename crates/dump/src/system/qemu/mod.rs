@@ -120,7 +120,7 @@ fn open_stream(opening: &Opening<'_>, start: u64) -> Result<Dump, Error> {
     if blocks.is_empty() {
         return Err(opening.broken(problem.unwrap_or_else(|| "no RAM block".to_owned())));
     }
-    let layout = layout::layout(machine.as_deref(), &blocks);
+    let layout = layout::layout(machine.as_deref(), &blocks, problem.is_none());
     let mut issues: Vec<Issue> = problem.map(Issue::loss).into_iter().collect();
     issues.extend(layout.remarks.iter().map(Issue::remark));
     let mapped = blocks.iter().any(|block| block.mapped.is_some());

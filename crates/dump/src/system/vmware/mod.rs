@@ -210,7 +210,7 @@ fn segments(memory: &MemoryGroup, base: u64, len: u64, file: u64) -> (Vec<Segmen
     for (start, from, bytes) in pieces {
         let Some(end) = start.checked_add(bytes) else { continue };
         let offset = base.saturating_add(from);
-        let here = file.saturating_sub(offset).min(bytes);
+        let here = if len == 0 { 0 } else { file.saturating_sub(offset).min(bytes) };
         let middle = start + here;
         missing = missing.saturating_add(bytes - here);
         segments.push(Segment { start: Phys(start), end: Phys(middle), backing: Backing::File(FileOffset(offset)) });
