@@ -47,7 +47,7 @@ pub(super) struct KernelMemory {
 /// Extents that are listed at most.
 const MOST_EXTENTS: usize = 1 << 16;
 /// Pages that are looked at for them.
-const MOST_STEPS: u64 = 1 << 24;
+const MOST_STEPS: u64 = 1 << 20;
 
 impl KernelMemory {
     pub(super) fn new(source: SharedSource, memory: Arc<RankedMemory>, map: KernelMap) -> Self {
@@ -117,7 +117,6 @@ impl KernelMemory {
                 Ok(entry) => entry,
                 Err(_) => break,
             };
-            steps += 1;
             if entry == 0 {
                 continue;
             }
