@@ -66,7 +66,7 @@ impl Stream {
 
     fn record(&mut self, block: &str, page: u64, flags: u64) {
         let same = self.last.as_deref() == Some(block);
-        self.pen.u64(page * PAGE as u64 | flags | if same { SAME_BLOCK } else { NAMED });
+        self.pen.u64((page * PAGE as u64) | flags | if same { SAME_BLOCK } else { NAMED });
         if !same {
             self.name(block);
             self.last = Some(block.to_owned());

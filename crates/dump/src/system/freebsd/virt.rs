@@ -93,7 +93,7 @@ impl KernelMemory {
                     return Err(Absence::NotMapped);
                 }
                 if entry & 0x80 != 0 {
-                    return Ok((entry & FRAME & !((2 << 20) - 1)) | at % (2 << 20));
+                    return Ok((entry & FRAME & !((2 << 20) - 1)) | (at % (2 << 20)));
                 }
                 let table = Phys((entry & FRAME) + (at >> 12 & 511) * 8);
                 let entry = self.memory.read_uint(table, 8, Endian::Little).map_err(|fault| fault.why)?;

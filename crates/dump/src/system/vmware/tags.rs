@@ -93,8 +93,7 @@ pub(super) fn walk(
         let indices: Vec<u32> = (0..indices).filter_map(|i| fields.u32(index_at + 4 * i)).collect();
         let value_at = index_at + 4 * usize::from(tag >> 6 & 3);
         let own = Tag { name: String::from_utf8_lossy(text).into_owned(), indices };
-        let next;
-        if size >= 62 {
+        let next = if size >= 62 {
             let (Some(stored), Some(in_memory), Some(padding)) =
                 (fields.uint(value_at, word), fields.uint(value_at + word, word), fields.u16(value_at + 2 * word))
             else {
@@ -103,7 +102,7 @@ pub(super) fn walk(
             let start = at + (value_at + 2 * word + 2) as u64 + u64::from(padding);
             with(&own, &Content::Block { at: start, bytes: stored, in_memory, packed: size == 62 });
             let Some(end) = start.checked_add(stored) else { return cut_off() };
-            next = end;
+            end
         } else {
             if fields.slice(value_at, size).is_none() {
                 return cut_off();
@@ -113,8 +112,8 @@ pub(super) fn walk(
                 _ => Content::Bytes,
             };
             with(&own, &content);
-            next = at.saturating_add((value_at + size) as u64);
-        }
+            at.saturating_add((value_at + size) as u64)
+        };
         if next > opening.source.len() {
             return Ok(Some(format!("the group {:?} is cut off in {:?}", group.name, own.name)));
         }
