@@ -279,6 +279,38 @@ pub enum Compress {
     None,
 }
 
+/// A container that `convert` writes.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConvertFormat {
+    /// An ELF core: of a process for gdb, lldb, eu-stack; of a machine for crash, drgn, makedumpfile.
+    Elf,
+    /// A minidump, for minidump-stackwalk, WinDbg, lldb (of a process).
+    Minidump,
+    /// kdump-compressed, as makedumpfile writes it (of a machine).
+    Kdump,
+    /// LiME, for volatility3 (of a machine).
+    Lime,
+    /// AVML: LiME's ranges, packed with snappy (of a machine).
+    Avml,
+    /// The byte of address N at place N (of a machine).
+    Raw,
+}
+
+/// What `convert` packs with.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConvertCompress {
+    /// Nothing.
+    None,
+    /// Zstandard: the file in frames that can be read one by one, or the pages of a kdump.
+    Zstd,
+    /// zlib (pages of a kdump).
+    Zlib,
+    /// LZO (pages of a kdump).
+    Lzo,
+    /// snappy (pages of a kdump).
+    Snappy,
+}
+
 /// How much of a process a dump holds.
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Type {
@@ -313,14 +345,18 @@ pub struct Show {
 #[derive(Args, Debug)]
 #[command(after_help = "\
 What the new form has no place for is said, a line each. Memory that is not in the dump is not made up: holes stay holes.
-A dump that keeps its format and type is copied byte by byte, and only packed or unpacked.
+A dump of a process that keeps its format and type is copied byte by byte, and only packed or unpacked.
+A new dump of a machine is read again when it is written, and compared with the old one. A Linux machine's ELF or kdump
+gets the VMCOREINFO that lies in memory, without which crash, drgn and makedumpfile refuse it.
 
 Examples:
   afterimage convert core -o crash.dmp --format minidump
   afterimage convert crash.dmp -o core --format elf        gdb and eu-stack read it
   afterimage convert core -o small.dmp --format minidump --type small
   afterimage convert core.lz4 -o core.zst --compress zstd
-  afterimage convert core -o - --format minidump | ssh host 'cat > crash.dmp'")]
+  afterimage convert core -o - --format minidump | ssh host 'cat > crash.dmp'
+  afterimage convert memory.lime -o vmcore --format kdump --compress zstd     crash and drgn read it
+  afterimage convert vmcore -o memory.raw --format raw")]
 pub struct Convert {
     /// The dump, packed or not.
     pub dump: PathBuf,
@@ -329,13 +365,19 @@ pub struct Convert {
     pub output: PathBuf,
     /// The container (the dump's own if not given).
     #[arg(long, value_name = "FORMAT")]
-    pub format: Option<Format>,
+    pub format: Option<ConvertFormat>,
     /// How much of the process it shall hold (as much as there is if not given).
     #[arg(long = "type", value_name = "TYPE")]
     pub dump_type: Option<Type>,
-    /// How to pack it.
-    #[arg(long, value_name = "HOW", default_value = "none")]
-    pub compress: Compress,
+    /// How to pack it (none if not given; zlib for the pages of a kdump).
+    #[arg(long, value_name = "HOW")]
+    pub compress: Option<ConvertCompress>,
+    /// Do not read the new dump of a machine again to compare it.
+    #[arg(long)]
+    pub no_verify: bool,
+    /// Threads that read and pack a machine's memory (as many as there are processors if not given).
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
     /// Replace a file that is there.
     #[arg(long)]
     pub force: bool,

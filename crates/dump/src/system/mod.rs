@@ -35,3 +35,9 @@ pub(crate) use cache::BlockCache;
 pub(crate) use linux::linux_facts;
 pub(crate) use machine_dump::{machine_dump, named_registers};
 pub(crate) use signs::look_into;
+
+/// Opens a source as a raw image, whatever it looks like: its byte N is the byte of physical address N.
+#[must_use]
+pub fn open_raw(source: crate::source::SharedSource) -> crate::Dump {
+    raw::image(source)
+}

@@ -26,6 +26,11 @@ const EXTENSIONS: [&str; 8] = ["raw", "mem", "vmem", "dd", "img", "bin", "dump",
 
 /// Opens the dump as a raw image, whatever it looks like.
 pub(crate) fn open(_path: &Path, source: SharedSource, _budget: &Budget) -> Result<Dump, Error> {
+    Ok(image(source))
+}
+
+/// A source as a raw image.
+pub(crate) fn image(source: SharedSource) -> Dump {
     let end = Phys(source.len());
     let piece = Segment { start: Phys(0), end, backing: Backing::File(FileOffset(0)) };
     let machine = Machine::new(Arc::new(SegmentMemory::new(source.clone(), vec![piece])));
@@ -35,7 +40,7 @@ pub(crate) fn open(_path: &Path, source: SharedSource, _budget: &Budget) -> Resu
         dump.issues.push(Issue::remark("its length is no multiple of a page: its end may have been cut off"));
     }
     super::look_into(&mut dump);
-    Ok(dump)
+    dump
 }
 
 /// Whether a file that no reader knows seems to be the memory of a machine: large, and with something in it that only

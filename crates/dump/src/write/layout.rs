@@ -293,7 +293,7 @@ pub fn runs(block: &[u8]) -> impl Iterator<Item = (Range<usize>, bool)> + '_ {
 }
 
 /// Whether all bytes are zero.
-fn is_zero(unit: &[u8]) -> bool {
+pub(crate) fn is_zero(unit: &[u8]) -> bool {
     // Pages that hold something nearly always do so in their first words; the comparison of the rest is a memcmp.
     const ZEROS: [u8; ZERO_UNIT] = [0; ZERO_UNIT];
     ZEROS.get(..unit.len()) == Some(unit)

@@ -27,6 +27,7 @@
 mod content;
 pub(crate) mod cut;
 pub mod elf_core;
+pub mod image;
 pub mod layout;
 pub(crate) mod link_map;
 pub mod minidump;

@@ -45,7 +45,6 @@ pub(crate) struct Header {
     pub(crate) bitmap_blocks: u64,
     /// First page number that does not exist.
     pub(crate) max_pfn: u64,
-    pub(crate) cpus: u32,
     pub(crate) dump_level: Option<u32>,
     /// Pages that this part of a split set holds.
     pub(crate) split: Option<(u64, u64)>,
@@ -109,7 +108,6 @@ impl Header {
             sub_blocks: u64::from(sub_blocks),
             bitmap_blocks: u64::from(bitmap_blocks),
             max_pfn: u64::from(at(4)?),
-            cpus: at(9)?,
             dump_level: None,
             split: None,
             vmcoreinfo: (0, 0),

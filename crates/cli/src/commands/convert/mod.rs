@@ -2,7 +2,9 @@
 //!
 //! *Trap*: with `-o -` standard output is the dump's, so nothing else may go there.
 
-use crate::args::{Common, Compress, Convert, Format};
+mod image;
+
+use crate::args::{Common, Convert, ConvertCompress, ConvertFormat};
 use crate::failure::{Failure, INPUT, OUTPUT, USAGE};
 use crate::open;
 use crate::output::file::{self, NewFile};
@@ -26,10 +28,11 @@ pub fn convert(arguments: &Convert, common: &Common) -> Result<u8, Failure> {
     refuse(arguments, common, to_stdout)?;
     afterimage_capture::survive_file_size_limit();
     let dump = open::dump(&arguments.dump, common)?;
-    let format = arguments.format.map(|format| match format {
-        Format::Elf => afterimage_dump::Format::ElfCore,
-        Format::Minidump => afterimage_dump::Format::Minidump,
-    });
+    if dump.machine.is_some() {
+        return image::convert(&dump, arguments, common);
+    }
+    let format = arguments.format.map(of_a_process).transpose()?;
+    let compress = packing(arguments)?;
     let request = Request { format, dump_type: arguments.dump_type.map(Into::into) };
     let conversion = convert::plan(&dump, &request).map_err(|error| not_planned(arguments, &error))?;
     let progress = Arc::new(Progress::new("converting", common.quiet));
@@ -38,16 +41,36 @@ pub fn convert(arguments: &Convert, common: &Common) -> Result<u8, Failure> {
         move |done, total| progress.bytes(done, total)
     });
     let done = if to_stdout {
-        to_pipe(&conversion, arguments.compress, hook)?
+        to_pipe(&conversion, compress, hook)?
     } else {
         let new = NewFile::create("convert", &arguments.output, arguments.force)?;
-        let done = to_file(&conversion, &new, arguments, hook)?;
+        let done = to_file(&conversion, &new, arguments, compress, hook)?;
         new.finish()?;
         done
     };
     drop(progress);
     tell(arguments, common, &dump, &conversion, &done)?;
     Ok(0)
+}
+
+/// A form for a process's memory.
+fn of_a_process(format: ConvertFormat) -> Result<afterimage_dump::Format, Failure> {
+    match format {
+        ConvertFormat::Elf => Ok(afterimage_dump::Format::ElfCore),
+        ConvertFormat::Minidump => Ok(afterimage_dump::Format::Minidump),
+        _ => Err(Failure::new(USAGE, "convert: this dump is of a process, and that format holds machines only")
+            .advise("--format elf or --format minidump")),
+    }
+}
+
+/// Whether a process's dump is to be packed with zstd.
+fn packing(arguments: &Convert) -> Result<bool, Failure> {
+    match arguments.compress {
+        None | Some(ConvertCompress::None) => Ok(false),
+        Some(ConvertCompress::Zstd) => Ok(true),
+        Some(_) => Err(Failure::new(USAGE, "convert: only the pages of a kdump are packed with that")
+            .advise("--compress zstd, or --format kdump for a machine")),
+    }
 }
 
 /// Finds wrong use before a large dump is opened.
@@ -79,50 +102,51 @@ fn to_file(
     conversion: &Conversion<'_>,
     new: &NewFile,
     arguments: &Convert,
+    zstd: bool,
     hook: ProgressHook,
 ) -> Result<Done, Failure> {
     let failed = |error: &io::Error| file::failure("convert", &arguments.output, error);
     let written = |error| not_written(arguments, error);
-    match arguments.compress {
-        Compress::None => {
+    match zstd {
+        false => {
             let mut out = Sparse::new(BufWriter::with_capacity(BUFFER, new.file()));
             let written = conversion.write(&mut out, Some(hook)).map_err(written)?;
             out.finish().map_err(|error| failed(&error))?;
             Ok(Done { file_bytes: written.file_size, written })
         }
-        Compress::Zstd => {
-            let packed = pack(new.file(), |out| conversion.write(out, Some(hook)));
+        true => {
+            let packed = pack_with(new.file(), |out| conversion.write(out, Some(hook)));
             let (written, file_bytes) = packed.map_err(written)?;
             Ok(Done { written, file_bytes })
         }
     }
 }
 
-fn to_pipe(conversion: &Conversion<'_>, compress: Compress, hook: ProgressHook) -> Result<Done, Failure> {
+fn to_pipe(conversion: &Conversion<'_>, zstd: bool, hook: ProgressHook) -> Result<Done, Failure> {
     let piped = |error| match error {
         WriteError::Output { source, .. } => Failure::output(&source),
         other => Failure::new(INPUT, format!("convert: {other}")),
     };
     let stdout = BufWriter::with_capacity(BUFFER, io::stdout().lock());
-    match compress {
-        Compress::None => {
+    match zstd {
+        false => {
             let mut out = Pipe(stdout);
             let written = conversion.write(&mut out, Some(hook)).map_err(piped)?;
             out.0.flush()?;
             Ok(Done { file_bytes: written.file_size, written })
         }
-        Compress::Zstd => {
-            let (written, file_bytes) = pack(stdout, |out| conversion.write(out, Some(hook))).map_err(piped)?;
+        true => {
+            let (written, file_bytes) = pack_with(stdout, |out| conversion.write(out, Some(hook))).map_err(piped)?;
             Ok(Done { written, file_bytes })
         }
     }
 }
 
-/// Writes through a packer, and gives the bytes of the packed file.
-fn pack(
+/// Writes through a packer; gives what the writer said, and the bytes of the packed file.
+fn pack_with<T>(
     out: impl Write,
-    write: impl FnOnce(&mut dyn Output) -> Result<Written, WriteError>,
-) -> Result<(Written, u64), WriteError> {
+    write: impl FnOnce(&mut dyn Output) -> Result<T, WriteError>,
+) -> Result<(T, u64), WriteError> {
     let refused = |source| WriteError::Output { what: "the packed dump", source };
     let mut packer = seekable::Writer::new(out, seekable::Options::default()).map_err(refused)?;
     let written = write(&mut packer)?;
