@@ -26,6 +26,8 @@ const FLUSH: u64 = 0x200;
 
 /// Differences that one page may be made of.
 const MOST_DELTAS: usize = 4096;
+/// What one costs in memory, in a list that doubles as it grows.
+const DELTA_BYTES: u64 = 16;
 
 /// Where the records of a stretch are: record `k` is a number of eight bytes and then a page, if bit `k` is set, else one
 /// byte that fills it.
@@ -88,7 +90,7 @@ pub(super) struct Walker {
     version: u64,
     current: Option<usize>,
     pending: Option<Pending>,
-    /// Entries that may still be made.
+    /// Bytes that the index may still take.
     left: u64,
     flushes: u64,
     pages: u64,
@@ -109,7 +111,7 @@ impl Walker {
         // Old streams have one space of addresses and no names.
         let current = (version < 4).then_some(0);
         let cursor = Cursor::new(source, at);
-        let left = booked / ENTRY_BYTES;
+        let left = booked;
         Self {
             cursor,
             blocks,
@@ -216,7 +218,7 @@ impl Walker {
         self.flush();
         let odd = &mut self.index.blocks.get_mut(block)?.odd;
         let before = odd.len();
-        let cost = if flags & XBZRLE != 0 {
+        let mut cost = if flags & XBZRLE != 0 {
             self.cursor.skip(1);
             let len = self.cursor.number(2)?;
             self.cursor.skip(len);
@@ -224,7 +226,7 @@ impl Walker {
                 Odd::Deltas(deltas) if deltas.len() < MOST_DELTAS => deltas.push(data),
                 _ => return self.stop(format!("a difference to a page that cannot have one at {data:#x}")),
             }
-            1
+            DELTA_BYTES
         } else {
             let len = self.cursor.number(4)?;
             self.cursor.skip(len);
@@ -232,10 +234,12 @@ impl Walker {
             // That there is a page, for those who ask for ranges.
             let place = Place { at: data, pages: 0 };
             self.index.blocks.get_mut(block)?.stretches.put(page, 1, place);
-            2
+            2 * ENTRY_BYTES
         };
-        let more = self.index.blocks.get(block)?.odd.len().saturating_sub(before) as u64;
-        self.pay(more + cost - 1)
+        if self.index.blocks.get(block)?.odd.len() > before {
+            cost += ENTRY_BYTES;
+        }
+        self.pay(cost)
     }
 
     /// A page or a filled page: the next of its stretch, or the first of a new one.
@@ -260,11 +264,11 @@ impl Walker {
         // The first record may have a name before its data; the place is reckoned back from the data.
         let place = Place { at: data.saturating_sub(8), pages: u64::from(whole) };
         self.pending = Some(Pending { block, first: page, count: 1, place });
-        self.pay(1)
+        self.pay(ENTRY_BYTES)
     }
 
-    fn pay(&mut self, entries: u64) -> Option<()> {
-        match self.left.checked_sub(entries) {
+    fn pay(&mut self, bytes: u64) -> Option<()> {
+        match self.left.checked_sub(bytes) {
             Some(left) => {
                 self.left = left;
                 Some(())
@@ -281,7 +285,7 @@ impl Walker {
             pages.stretches.put(pending.first, pending.count, pending.place);
             // One was paid for; a stretch that is cut in two costs another.
             let more = pages.stretches.len().saturating_sub(before);
-            self.left = self.left.saturating_sub(more.saturating_sub(1) as u64);
+            self.left = self.left.saturating_sub(ENTRY_BYTES * more.saturating_sub(1) as u64);
         }
     }
 
