@@ -592,3 +592,107 @@ fn every_seed_of_the_fuzz_target_opens() {
         assert!(dump.complete(), "{}: {:?}", seed.display(), dump.issues);
     }
 }
+
+#[test]
+fn freebsd_in_words() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/system_images");
+    let bytes = std::fs::read(folder.join("freebsd-minidump")).unwrap();
+    let alone = from_bytes("vmcore", bytes.clone()).unwrap();
+    // Out of the message buffer.
+    assert_eq!(alone.os_version.as_deref(), Some("13.0-RELEASE"));
+    assert_eq!(alone.process.facts, [("panic".to_owned(), "it broke".to_owned())]);
+    // Bits count the pages of the ranges 1-2, 8-9; bit 2 (page 8) is not set.
+    assert_eq!(machine(&alone).sizes().absent, [(Absence::NotInDump, 4096)]);
+    assert_eq!(read(machine(&alone), 0x3000, 1), Err(Absence::NotMapped));
+    assert_eq!(read(machine(&alone), 0x8000, 1), Err(Absence::NotInDump));
+    assert_eq!(read(machine(&alone), 0x9000, 2), Ok(vec![0xff, 0xfe]));
+    // Kernel memory: 4 KiB pages by a page table in the dump, large ones by the directory, and the direct map.
+    let memory = machine(&alone).virtual_memory.clone().unwrap();
+    assert_eq!(memory.read_uint(Virt(0xffff_fe00_0000_0003), 1, alone.endian), Ok(3));
+    let mut byte = [0];
+    let why = |at: u64, byte: &mut [u8]| memory.read_at(Virt(at), byte).map_err(|fault| fault.why);
+    assert_eq!(why(0xffff_fe00_0000_1000, &mut byte), Err(Absence::NotMapped));
+    assert_eq!(why(0xffff_fe00_0020_0000, &mut byte), Err(Absence::NotInDump));
+    assert_eq!(why(0xffff_fe00_0040_0000, &mut byte), Err(Absence::NotMapped));
+    assert_eq!(why(0xffff_f800_0000_9000, &mut byte), Ok(1));
+    let kernel = memory.extents();
+    assert!(kernel.windows(2).all(|pair| pair[0].end <= pair[1].start), "{kernel:?}");
+    assert!(kernel.iter().any(|extent| extent.start == Virt(0xffff_fe00_0000_0000) && extent.absent.is_none()));
+
+    let info = "Dump header from device: /dev/ada0p3\n  Architecture: amd64\n  Dumptime: 2021-02-05 14:23:12 +0100\n  \
+                Hostname: box\n  Version String: FreeBSD 13.0-STABLE #1 abc\n  Panic String: page fault\n";
+    let (_folder, path) = from_folder(&[("vmcore.3", bytes), ("info.3", info.as_bytes().to_vec())]);
+    let with_info = dump(&path);
+    assert_eq!(with_info.time, Some(1_612_531_392));
+    assert_eq!(with_info.os_version.as_deref(), Some("13.0-STABLE"));
+    assert_eq!(machine(&with_info).name.as_ref().unwrap().node, "box");
+    assert_eq!(with_info.process.facts, [("panic".to_owned(), "page fault".to_owned())]);
+}
+
+/// A small fuzzer of the seeds, for those who have no time for the real one: `IMAGES_VM_MUTATIONS=100000` makes more.
+#[test]
+fn mutated_seeds() {
+    let rounds: u32 = std::env::var("IMAGES_VM_MUTATIONS").ok().and_then(|text| text.parse().ok()).unwrap_or(300);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/system_images");
+    let mut seeds: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    seeds.sort();
+    let mut state = 0x1234_5678_9abc_def1u64;
+    let mut random = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 11) as usize % below.max(1)
+    };
+    for seed in seeds {
+        let original = std::fs::read(&seed).unwrap();
+        let mut slowest = std::time::Duration::ZERO;
+        for round in 0..rounds {
+            let mut bytes = original.clone();
+            for _ in 0..random(4) + 1 {
+                // Most mutations where the headers are.
+                let reach = if random(2) == 0 { bytes.len().min(400) } else { bytes.len() };
+                let at = random(reach);
+                match random(6) {
+                    0 => bytes[at] = random(256) as u8,
+                    1 => bytes[at] ^= 1 << random(8),
+                    2 => bytes.truncate(at + 1),
+                    3 => {
+                        let value = [u64::MAX, 0, 1, 1 << 63, u64::MAX << 12, 0xffff_ffff, 0x8000_0000][random(7)];
+                        let len = [2, 4, 8][random(3)];
+                        let value = value.to_le_bytes();
+                        bytes.iter_mut().skip(at).zip(value.into_iter().take(len)).for_each(|(to, from)| *to = from);
+                    }
+                    4 => {
+                        let from = random(bytes.len());
+                        let piece = bytes[from..bytes.len().min(from + random(64) + 1)].to_vec();
+                        bytes.iter_mut().skip(at).zip(piece).for_each(|(to, from)| *to = from);
+                    }
+                    _ => {
+                        let from = random(bytes.len());
+                        let piece = bytes[from..bytes.len().min(from + random(64) + 1)].to_vec();
+                        bytes.splice(at..at, piece);
+                    }
+                }
+            }
+            let started = std::time::Instant::now();
+            let Ok(dump) = from_bytes("mutated", bytes) else { continue };
+            let Some(machine) = dump.machine.as_deref() else { continue };
+            let mut block = [0; 64];
+            let mut at = Phys(0);
+            for _ in 0..1000 {
+                let Some(extent) = machine.memory.next(at) else { break };
+                assert!(extent.start < extent.end && extent.end > at, "{} {round}: {extent:?} {at:?}", seed.display());
+                let _ = machine.memory.read_at(extent.start, &mut block);
+                let _ = machine.memory.read_at(Phys(extent.end.0 - 1), &mut block);
+                at = extent.end;
+            }
+            if let Some(memory) = &machine.virtual_memory {
+                for extent in memory.extents().iter().take(1000) {
+                    let _ = memory.read_at(extent.start, &mut block);
+                }
+            }
+            slowest = slowest.max(started.elapsed());
+        }
+        println!("{}: slowest {slowest:?}", seed.display());
+    }
+}

@@ -99,7 +99,8 @@ fn open(path: &Path, source: SharedSource, budget: &Budget) -> Result<Dump, Erro
     let asm_at = u64::from(fields.u32(12).unwrap_or(0));
     let cpus = cpus(&opening, asm_at, (arch, endian))?;
     let mut issues = Vec::new();
-    let booked = opening.book_upto(INDEX.min(source.len().saturating_add(64 << 10)));
+    // The smallest record has sixteen bytes.
+    let booked = opening.book_upto(INDEX.min(source.len().saturating_mul(5).saturating_add(64 << 10)));
     let memory = LkcdMemory {
         source: source.clone(),
         endian,

@@ -49,7 +49,7 @@ const LIBVIRT: [&[u8]; 2] = [b"LibvirtQemudSave", b"LibvirtQemudPart"];
 /// What of a stream is walked when it is opened; the rest when a page is first asked for.
 const AT_ONCE: u64 = 64 << 20;
 /// Most bytes that the index of pages may take.
-const INDEX: u64 = 32 << 20;
+const INDEX: u64 = 48 << 20;
 /// Where the `ram` section begins at the latest.
 const HEAD: usize = 1 << 20;
 /// RAM blocks: a machine has a dozen.
@@ -138,7 +138,9 @@ fn open_stream(opening: &Opening<'_>, start: u64) -> Result<Dump, Error> {
         };
         (Store::Mapped(blocks.iter().map(place).collect()), devices.unwrap_or(0), size)
     } else {
-        let booked = opening.book_upto(INDEX.min(opening.source.len().saturating_add(64 << 10)));
+        // The smallest record, of nine bytes, can cost an entry.
+        let most = opening.source.len().saturating_mul(8).saturating_add(64 << 10);
+        let booked = opening.book_upto(INDEX.min(most));
         let facts = (page_size, ram.section, u64::from(ram.version));
         let mut walker = Walker::new(opening.source.clone(), cursor.at, blocks.clone(), facts, booked);
         walker.go_on(cursor.at.saturating_add(AT_ONCE));
@@ -149,7 +151,10 @@ fn open_stream(opening: &Opening<'_>, start: u64) -> Result<Dump, Error> {
             let index = stream.index();
             issues.extend(index.problems.iter().map(Issue::loss));
             if index.cut_off && index.problems.is_empty() {
-                issues.push(Issue::loss("the stream is cut off in its RAM"));
+                issues.push(Issue::loss(
+                    "the stream is cut off in its RAM: pages are missing, and those of a guest that was running may be older \
+                     than the others",
+                ));
             }
             devices = index.end;
         }

@@ -59,6 +59,24 @@ pub(super) enum Odd {
 pub(super) struct Pages {
     pub(super) stretches: Stretches<Place>,
     pub(super) odd: BTreeMap<u64, Odd>,
+    /// Differences in `odd`.
+    deltas: u64,
+}
+
+impl Pages {
+    /// Bytes that they take.
+    fn cost(&self) -> u64 {
+        ENTRY_BYTES * (self.stretches.len() + self.odd.len()) as u64 + DELTA_BYTES * self.deltas
+    }
+
+    /// A page comes whole: what it was put together from is forgotten.
+    fn forget(&mut self, page: u64) {
+        if !self.odd.is_empty()
+            && let Some(Odd::Deltas(deltas)) = self.odd.remove(&page)
+        {
+            self.deltas = self.deltas.saturating_sub(deltas.len() as u64);
+        }
+    }
 }
 
 /// Where every page is.
@@ -106,7 +124,7 @@ impl Walker {
         (page_size, section, version): (u64, u64, u64),
         booked: u64,
     ) -> Self {
-        let pages = blocks.iter().map(|_| Pages { stretches: Stretches::new(), odd: BTreeMap::new() });
+        let pages = blocks.iter().map(|_| Pages { stretches: Stretches::new(), odd: BTreeMap::new(), deltas: 0 });
         let index = Index { blocks: pages.collect(), cut_off: true, end: at, problems: Vec::new() };
         // Old streams have one space of addresses and no names.
         let current = (version < 4).then_some(0);
@@ -140,8 +158,8 @@ impl Walker {
                 self.ended = true;
             }
         }
-        if self.ended {
-            self.flush();
+        if self.ended && self.flush().is_none() {
+            self.index.cut_off = true;
         }
     }
 
@@ -215,39 +233,37 @@ impl Walker {
             self.cursor.skip(if whole { self.page_size } else { 1 });
             return Some(());
         }
-        self.flush();
-        let odd = &mut self.index.blocks.get_mut(block)?.odd;
-        let before = odd.len();
-        let mut cost = if flags & XBZRLE != 0 {
+        self.flush()?;
+        let pages = self.index.blocks.get_mut(block)?;
+        let before = pages.cost();
+        if flags & XBZRLE != 0 {
             self.cursor.skip(1);
             let len = self.cursor.number(2)?;
             self.cursor.skip(len);
-            match odd.entry(page).or_insert_with(|| Odd::Deltas(Vec::new())) {
+            match pages.odd.entry(page).or_insert_with(|| Odd::Deltas(Vec::new())) {
                 Odd::Deltas(deltas) if deltas.len() < MOST_DELTAS => deltas.push(data),
                 _ => return self.stop(format!("a difference to a page that cannot have one at {data:#x}")),
             }
-            DELTA_BYTES
+            pages.deltas += 1;
         } else {
             let len = self.cursor.number(4)?;
             self.cursor.skip(len);
-            odd.insert(page, Odd::Zlib(data));
+            pages.forget(page);
+            pages.odd.insert(page, Odd::Zlib(data));
             // That there is a page, for those who ask for ranges.
-            let place = Place { at: data, pages: 0 };
-            self.index.blocks.get_mut(block)?.stretches.put(page, 1, place);
-            2 * ENTRY_BYTES
-        };
-        if self.index.blocks.get(block)?.odd.len() > before {
-            cost += ENTRY_BYTES;
+            pages.stretches.put(page, 1, Place { at: data, pages: 0 });
         }
-        self.pay(cost)
+        let after = pages.cost();
+        self.pay(before, after)
     }
 
     /// A page or a filled page: the next of its stretch, or the first of a new one.
     fn plain(&mut self, block: usize, page: u64, data: u64, whole: bool) -> Option<()> {
-        if let Some(pages) = self.index.blocks.get_mut(block)
-            && !pages.odd.is_empty()
-        {
-            pages.odd.remove(&page);
+        if let Some(pages) = self.index.blocks.get_mut(block) {
+            let before = pages.cost();
+            pages.forget(page);
+            let after = pages.cost();
+            self.pay(before, after)?;
         }
         let page_size = self.page_size;
         if let Some(pending) = &mut self.pending
@@ -260,15 +276,16 @@ impl Walker {
             pending.count += 1;
             return Some(());
         }
-        self.flush();
+        self.flush()?;
         // The first record may have a name before its data; the place is reckoned back from the data.
         let place = Place { at: data.saturating_sub(8), pages: u64::from(whole) };
         self.pending = Some(Pending { block, first: page, count: 1, place });
-        self.pay(ENTRY_BYTES)
+        Some(())
     }
 
-    fn pay(&mut self, bytes: u64) -> Option<()> {
-        match self.left.checked_sub(bytes) {
+    /// Settles what a change of the index costs.
+    fn pay(&mut self, before: u64, after: u64) -> Option<()> {
+        match self.left.saturating_add(before).checked_sub(after) {
             Some(left) => {
                 self.left = left;
                 Some(())
@@ -277,21 +294,18 @@ impl Walker {
         }
     }
 
-    fn flush(&mut self) {
-        if let Some(pending) = self.pending.take()
-            && let Some(pages) = self.index.blocks.get_mut(pending.block)
-        {
-            let before = pages.stretches.len();
-            pages.stretches.put(pending.first, pending.count, pending.place);
-            // One was paid for; a stretch that is cut in two costs another.
-            let more = pages.stretches.len().saturating_sub(before);
-            self.left = self.left.saturating_sub(ENTRY_BYTES * more.saturating_sub(1) as u64);
-        }
+    fn flush(&mut self) -> Option<()> {
+        let Some(pending) = self.pending.take() else { return Some(()) };
+        let pages = self.index.blocks.get_mut(pending.block)?;
+        let before = pages.cost();
+        pages.stretches.put(pending.first, pending.count, pending.place);
+        let after = pages.cost();
+        self.pay(before, after)
     }
 
     /// The end of a section, and the head of the next if it goes on with this machine's RAM.
     fn section_end(&mut self) -> Option<()> {
-        self.flush();
+        self.flush()?;
         if self.cursor.peek(1) == Some(&[0x7e]) {
             self.cursor.skip(5);
         }
