@@ -27,7 +27,7 @@ pub(crate) fn head(bytes: &[u8], magic: u32, version: u32) -> Option<(u64, u64)>
     let fields = Fields::new(bytes, Endian::Little);
     let (start, last) = (fields.u64(8)?, fields.u64(16)?);
     let known = fields.u32(0)? == magic && fields.u32(4)? == version;
-    (known && last >= start && last < u64::MAX).then_some((start, last + 1))
+    (known && last >= start && last < u64::MAX).then(|| (start, last + 1))
 }
 
 fn probe(bytes: &[u8]) -> bool {
