@@ -128,7 +128,8 @@ mod tests {
         stretches.put(14, 64, ());
         stretches.put(100, 1, ());
         assert_eq!(stretches.run(0), Some(10..78));
-        assert_eq!(stretches.run(77), Some(10..78));
+        // A run begins with the stretch that holds the page.
+        assert_eq!(stretches.run(77), Some(14..78));
         assert_eq!(stretches.run(78), Some(100..101));
         assert_eq!(stretches.run(101), None);
     }
