@@ -5,7 +5,8 @@
 
 use afterimage_dump::source::SharedSource;
 use afterimage_dump::{Absence, Arch, Budget, Dump, Machine, Memory, MemoryExt, Os, Phys, Virt, open, open_source};
-use afterimage_testkit::build_image::{self, page, pages};
+use afterimage_testkit::build_image;
+use afterimage_testkit::build_image::numbered::{page, pages};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -498,9 +499,9 @@ fn microvm_memory_files() {
 fn macos_kernel_containers() {
     use build_image::macos_kernel::{Packing, container, kernel_core};
     let base = 0xffff_fe00_0700_4000u64;
-    let core = kernel_core(&[(base, pages(0..4)), (base + 0x10_0000, pages(4..6))], &[0x100, 0x200]);
+    let core = kernel_core(&[(base, pages(0..4)), (base + 0x10_0000, pages(4..20))], &[0x100, 0x200]);
     for second in [false, true] {
-        for packing in [Packing::Plain, Packing::Gzip, Packing::Zlib] {
+        for packing in [Packing::Plain, Packing::Gzip, Packing::Zlib, Packing::Lz4] {
             let what = format!("{second} {packing:?}");
             let files = [("other", vec![1, 2, 3], Packing::Plain), ("kernel", core.clone(), packing)];
             let bytes = container(second, &files, "panic(cpu 0): it broke\nmore");

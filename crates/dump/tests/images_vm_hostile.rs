@@ -5,7 +5,8 @@
 
 use afterimage_dump::source::SharedSource;
 use afterimage_dump::{Budget, Dump, Machine, Memory, Phys, open_source};
-use afterimage_testkit::build_image::{self, page, pages};
+use afterimage_testkit::build_image;
+use afterimage_testkit::build_image::numbered::{page, pages};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

@@ -18,6 +18,7 @@
 
 mod decode;
 mod limits;
+mod part;
 mod seek_table;
 mod seekable;
 mod spool;
@@ -29,6 +30,7 @@ use crate::model::Issue;
 use crate::source::{SharedSource, Source, read_vec};
 use decode::{Counter, Decoder};
 use limits::{Limits, Verdict};
+pub(crate) use part::unpack_part;
 use seekable::Seekable;
 use spool::Spool;
 use std::io;
@@ -204,51 +206,4 @@ pub fn unpack_whole(path: &Path, source: &SharedSource, budget: &Budget) -> Resu
     }
     let source = spool.finish().map_err(|source| Error::Io { path: path.to_owned(), source })?;
     Ok(Some(Unpacked { compression, source, in_place: false, issues }))
-}
-
-/// Unpacks a gzip or zlib stream that is one part of a container, as far as the budget allows; `None` if it is neither.
-///
-/// Deflate grows at most 1032-fold, so nothing here needs the watch for bombs that [`unpack`] keeps.
-pub(crate) fn unpack_deflate(
-    path: &Path,
-    source: &SharedSource,
-    budget: &Budget,
-) -> Result<Option<(SharedSource, Vec<Issue>)>, Error> {
-    use std::io::Read;
-    let io = |source| Error::Io { path: path.to_owned(), source };
-    let head = read_vec(&**source, 0, 2).map_err(io)?;
-    let input = Counter::new(source.clone());
-    let mut decoder: Box<dyn Read> = match *head.as_slice() {
-        [0x1f, 0x8b] => Box::new(flate2::read::GzDecoder::new(input)),
-        [0x78, _] => Box::new(flate2::read::ZlibDecoder::new(input)),
-        _ => return Ok(None),
-    };
-    let mut spool = Spool::new(path);
-    let mut issues = Vec::new();
-    let mut step = vec![0; STEP];
-    loop {
-        match decoder.read(&mut step) {
-            Ok(0) => break,
-            Ok(got) => {
-                spool.write(step.get(..got).unwrap_or_default()).map_err(io)?;
-                if spool.len() > budget.max_expanded || budget.in_time().is_err() {
-                    issues.push(Issue::loss(format!(
-                        "unpacking stopped after {} bytes: the limit is reached",
-                        spool.len()
-                    )));
-                    break;
-                }
-            }
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => {
-                let words = decode::words(&e);
-                issues.push(Issue::loss(format!(
-                    "the stream is damaged or cut off after {} bytes: {words}",
-                    spool.len()
-                )));
-                break;
-            }
-        }
-    }
-    Ok(Some((spool.finish().map_err(io)?, issues)))
 }

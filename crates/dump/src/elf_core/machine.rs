@@ -118,13 +118,16 @@ pub(super) fn is_machine(reading: &Reading<'_>, segments: &[Segment]) -> bool {
     if reading.machine.machine {
         return true;
     }
-    // Folklore: Linux's and gdb's cores have p_paddr 0 everywhere; FreeBSD's and some tools' repeat p_vaddr there.
+    // Folklore: Linux's and gdb's cores have p_paddr 0 everywhere; FreeBSD's and some tools' repeat p_vaddr there. So a
+    // core without any note of a process whose addresses are physical, or are the same twice, is of a machine.
     let process = reading.notes.iter().any(|note| {
         let of_process = matches!(note.kind, 3 | 6) && note.owner == "CORE";
-        of_process || note.owner.starts_with("NetBSD") || note.owner.starts_with("OpenBSD") || note.owner == "FreeBSD"
+        let systems = ["NetBSD", "OpenBSD", "FreeBSD", "Oxide", "AFTERIMAGE", "GDB"];
+        of_process || systems.iter().any(|system| note.owner.starts_with(system))
     });
-    let loads = || segments.iter().filter(|segment| segment.kind == PT_LOAD && segment.filesz > 0);
-    !process && reading.mappings.is_empty() && loads().any(|load| load.paddr != 0 && load.paddr != load.vaddr)
+    let mut loads = segments.iter().filter(|segment| segment.kind == PT_LOAD).peekable();
+    let physical = loads.peek().is_some() && loads.all(|load| load.paddr == load.vaddr || load.paddr != 0);
+    !process && reading.mappings.is_empty() && physical
 }
 
 /// Makes the dump of a machine.

@@ -64,7 +64,8 @@ fn open(path: &Path, source: SharedSource, budget: &Budget) -> Result<Dump, Erro
     if missing > 0 {
         issues.insert(0, Issue::loss(format!("the file is cut off: {missing} bytes of memory are missing at its end")));
     }
-    let memory = SegmentMemory::new(source.clone(), pieces);
+    // AVML leaves out blocks of zeros: a gap need not be a place without memory.
+    let memory = SegmentMemory::new(source.clone(), pieces).with_elsewhere(Absence::NotInDump);
     if memory.overlaps() > 0 {
         issues.push(Issue::remark(format!("{} ranges overlap earlier ones", memory.overlaps())));
     }

@@ -32,7 +32,7 @@ pub mod windows;
 pub(crate) mod xen;
 
 pub(crate) use cache::BlockCache;
-pub(crate) use linux::linux_facts;
+pub(crate) use linux::{linux_facts, system_name};
 pub(crate) use machine_dump::{machine_dump, named_registers};
 pub(crate) use signs::look_into;
 

@@ -12,6 +12,8 @@ pub enum Packing {
     Gzip,
     /// With zlib.
     Zlib,
+    /// With LZ4 in Apple's frames, as new systems write to disk.
+    Lz4,
 }
 
 /// A container with these files (name, content); `second` for version 2.
@@ -37,7 +39,11 @@ pub fn container(second: bool, files: &[(&str, Vec<u8>, Packing)], log: &str) ->
     pen.u64(packed.len() as u64);
     for (name, content, packing) in &packed {
         if second {
-            pen.u64(if *packing == Packing::Plain { 0 } else { 0x100 });
+            pen.u64(match packing {
+                Packing::Plain => 0,
+                Packing::Gzip | Packing::Zlib => 0x100,
+                Packing::Lz4 => 0x200,
+            });
         }
         pen.u64(at);
         pen.u64(content.len() as u64);
@@ -60,6 +66,7 @@ fn pack(content: &[u8], packing: Packing) -> Vec<u8> {
     // A vector takes every byte.
     match packing {
         Packing::Plain => content.to_vec(),
+        Packing::Lz4 => lz4(content),
         Packing::Gzip => {
             let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);
             encoder.write_all(content).and_then(|()| encoder.finish()).unwrap_or_default()
@@ -110,5 +117,25 @@ pub fn kernel_core(segments: &[(u64, Vec<u8>)], threads: &[u64]) -> Vec<u8> {
     for (_, content) in segments {
         pen.bytes(content);
     }
+    pen.into_bytes()
+}
+
+/// Blocks of 16 KiB, every third of them not packed.
+fn lz4(content: &[u8]) -> Vec<u8> {
+    let mut pen = Pen::little();
+    for (number, block) in content.chunks(16 << 10).enumerate() {
+        if number % 3 == 2 {
+            pen.bytes(b"bv4-");
+            pen.u32(block.len() as u32);
+            pen.bytes(block);
+        } else {
+            let packed = lz4_flex::block::compress(block);
+            pen.bytes(b"bv41");
+            pen.u32(block.len() as u32);
+            pen.u32(packed.len() as u32);
+            pen.bytes(&packed);
+        }
+    }
+    pen.bytes(b"bv4$");
     pen.into_bytes()
 }

@@ -3,7 +3,7 @@
 //! *Trap*: the first page of a block carries its name, the others do not; real QEMU writes the name again after it has
 //! written a page of another block.
 
-use super::PAGE;
+use super::numbered::PAGE;
 use crate::build_core::pen::{ByteOrder, Pen};
 use std::io::Write;
 

@@ -80,6 +80,8 @@ pub(super) fn find(os: Os, arch: Arch, size: usize) -> Option<Resolved> {
     let known = || FAMILIES.iter().flat_map(|family| family.iter()).filter(|l| l.os == os && l.arch == arch);
     let layout = known()
         .find(|layout| layout.size == size)
+        // What stands behind the registers may be missing: a flag and its padding.
+        .or_else(|| known().find(|layout| layout.size > size && layout.size - size <= 8))
         .or_else(|| known().filter(|layout| layout.size < size).max_by_key(|layout| layout.size))?;
     Some(Resolved { layout, fields: layout.fields() })
 }

@@ -85,7 +85,7 @@ impl Header {
         let sane = (0..=64).contains(&version)
             && block.is_power_of_two()
             && (512..=MAX_PAGE).contains(&block)
-            && (1..=1024).contains(&sub_blocks);
+            && (0..=1024).contains(&sub_blocks);
         if !sane {
             return None;
         }

@@ -69,6 +69,8 @@ pub(super) struct KdumpMemory {
     parts: Vec<Part>,
     page: u64,
     endian: Endian,
+    /// Pages that exist and are not held were all zeros: nothing else was left out.
+    zeros: bool,
     cache: BlockCache,
 }
 
@@ -96,7 +98,8 @@ fn unpack(packed: &[u8], flags: u32, page: &mut [u8]) -> Option<()> {
 impl KdumpMemory {
     pub(super) fn new(mut parts: Vec<Part>, header: &Header) -> Self {
         parts.sort_by_key(|part| part.start);
-        Self { parts, page: header.block, endian: header.endian, cache: BlockCache::new(CACHE) }
+        let zeros = header.dump_level == Some(1) && header.split.is_none();
+        Self { parts, page: header.block, endian: header.endian, zeros, cache: BlockCache::new(CACHE) }
     }
 
     fn part(&self, page: u64) -> Option<&Part> {
@@ -113,6 +116,10 @@ impl KdumpMemory {
             return Err(if exists { Absence::NotInDump } else { Absence::NotMapped });
         };
         if !part.held.get(page) {
+            if self.zeros && part.exist.get(page) {
+                out.fill(0);
+                return Ok(());
+            }
             return Err(if part.exist.get(page) { Absence::NotInDump } else { Absence::NotMapped });
         }
         let mut descriptor = [0; DESCRIPTOR as usize];
@@ -208,7 +215,7 @@ impl PhysMemory for KdumpMemory {
             let (exist, exists) = any.exist.run(page)?;
             let end = held.end.min(exist.end);
             if exists {
-                return extent(page..end, Some(Absence::NotInDump));
+                return extent(page..end, (!self.zeros).then_some(Absence::NotInDump));
             }
             page = end;
         }

@@ -105,7 +105,8 @@ pub(crate) fn dump_type(level: Option<u32>) -> DumpType {
 
 /// What a level leaves out, in words.
 pub(crate) fn left_out(level: Option<u32>) -> Option<String> {
-    let level = level.filter(|level| *level > 0)?;
+    // Pages of zeros alone are no loss: they read as zeros.
+    let level = level.filter(|level| *level > 1)?;
     let kinds =
         ["pages of zeros", "unmapped pages of the page cache", "the page cache", "pages of processes", "free pages"];
     let out: Vec<&str> =

@@ -32,7 +32,6 @@ const RAD: &[u8] = b"Rad Mac\0";
 const BOSS: &[u8] = b"Boss Mac";
 const MOST_FILES: u64 = 64;
 const ENCRYPTED: u64 = 1;
-const LZ4: u64 = 0x200;
 /// Bytes of the log that are kept.
 const LOG: usize = 64 << 10;
 
@@ -127,13 +126,11 @@ fn open_file(opening: &Opening<'_>, file: &File) -> Result<Dump, Error> {
     let short = window.len() < file.len;
     let mut dump = if mach::is_core(&Opening { source: &window, ..*opening }.upto(0, 32)?) {
         mach::open(&Opening { source: &window, ..*opening })?
-    } else if file.flags & LZ4 != 0 {
-        return Err(opening.broken("it is packed with LZ4, which is not read yet"));
     } else {
-        let (source, issues) = compressed::unpack_deflate(opening.path, &window, opening.budget)?
+        let (compression, source, issues) = compressed::unpack_part(opening.path, &window, opening.budget)?
             .ok_or_else(|| opening.broken("it is neither a core nor packed in a known way"))?;
         let mut dump = mach::open(&Opening { source: &source, ..*opening })?;
-        dump.compression = Some(compressed::Compression::Gzip);
+        dump.compression = Some(compression);
         dump.issues.extend(issues);
         dump
     };

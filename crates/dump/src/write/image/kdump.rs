@@ -15,7 +15,7 @@ use crate::system::vmcoreinfo;
 use crate::write::WriteError;
 use crate::write::layout::is_zero;
 use crate::write::pen::Pen;
-use crate::{Absence, Arch, Dump, Endian, Phys};
+use crate::{Absence, Arch, Endian, Phys, system};
 use std::io;
 use std::ops::Range;
 
@@ -42,7 +42,7 @@ pub(super) fn write(
     let descriptors_at = bitmap_at + 2 * half;
     let data_at = descriptors_at + plan.held * DESCRIPTOR;
 
-    let head = header(writing.dump, &plan, codec, sub_blocks, 2 * half / page, page);
+    let head = header(writing, &plan, codec, sub_blocks, 2 * half / page, page);
     place.put(0, &head).map_err(refused)?;
     place.put(page, &sub_header(writing, &plan, &notes, 2 * page)).map_err(refused)?;
     place.put(2 * page, &notes).map_err(refused)?;
@@ -339,8 +339,9 @@ fn text(pen: &mut Pen, text: &str, size: usize) {
 }
 
 /// Block 0 (`disk_dump_header` of a 64-bit machine).
-fn header(dump: &Dump, plan: &Plan, codec: Codec, sub_blocks: u64, bitmap_blocks: u64, page: u64) -> Vec<u8> {
-    let name = system_name(dump);
+fn header(writing: &Writing<'_>, plan: &Plan, codec: Codec, sub_blocks: u64, bitmap_blocks: u64, page: u64) -> Vec<u8> {
+    let dump = writing.dump;
+    let name = system_name(writing);
     let status = match codec {
         Codec::Zlib => flag::ZLIB,
         Codec::Lzo => flag::LZO,
@@ -408,9 +409,11 @@ fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
 }
 
 /// What `uname` said, or as much of it as is known.
-fn system_name(dump: &Dump) -> SystemName {
+fn system_name(writing: &Writing<'_>) -> SystemName {
+    let dump = writing.dump;
     let own = dump.machine.as_ref().and_then(|machine| machine.name.clone());
-    own.unwrap_or_else(|| SystemName {
+    let found = || system::system_name(writing.memory(), dump.arch, writing.vmcoreinfo.as_deref()?);
+    own.or_else(found).unwrap_or_else(|| SystemName {
         system: "Linux".to_owned(),
         release: dump.os_version.clone().unwrap_or_default(),
         machine: match dump.arch {
