@@ -367,7 +367,9 @@ impl PhysMemory for LkcdMemory {
     fn next(&self, at: Phys) -> Option<Extent<Phys>> {
         let run = self.index().pages.run(at.0 / self.page_size)?;
         let address = |page: u64| Phys(page.saturating_mul(self.page_size));
-        Some(Extent { start: address(run.start), end: address(run.end), absent: None })
+        let extent = Extent { start: address(run.start), end: address(run.end), absent: None };
+        // The very last page has no address behind it.
+        (extent.end > at).then_some(extent)
     }
 }
 

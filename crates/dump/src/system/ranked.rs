@@ -110,7 +110,9 @@ impl PhysMemory for RankedMemory {
                 }
             }
             let address = |page: u64| Phys(page.saturating_mul(self.page_size));
-            return Some(Extent { start: address(page), end: address(end), absent });
+            let extent = Extent { start: address(page), end: address(end), absent };
+            // The very last page has no address behind it.
+            return (extent.end > at && extent.start < extent.end).then_some(extent);
         }
     }
 }
