@@ -137,12 +137,16 @@ fn freebsd_samples_as_lldb_reads_them() {
     assert_eq!(sizes.absent, [(Absence::Truncated, full.missing_bytes)], "{sizes:?}");
     assert_eq!(sizes.present + full.missing_bytes, 0x9_f000 + 0x7ed_b000, "{sizes:?}");
     assert!(!full.complete());
-    let crash = 0xffff_ffff_80c0_9adeu64.to_le_bytes();
-    let found = (0x20_0000u64..0x7fd_0000).step_by(4096).filter_map(|at| {
-        let page = read(machine(&full), at, 4096).ok()?;
-        page.windows(8).position(|window| window == crash).map(|place| at + place as u64)
-    });
-    assert!(found.count() > 0, "the crashed thread's rip lies nowhere");
+    // By a root page table that is found by what it looks like: the same variables, and the crashed thread's stack.
+    let memory = machine(&full).virtual_memory.clone().unwrap();
+    let word = |at: u64| memory.read_uint(Virt(at), 8, full.endian);
+    assert_eq!(memory.read_uint(Virt(0xffff_ffff_81cd_4c0c), 4, full.endian), Ok(100));
+    let (rbp, rsp, rip) = (0xffff_fe00_85cb_2760, 0xffff_fe00_85cb_2748, 0xffff_ffff_80c0_9ade);
+    let registers: Vec<_> = (0..8).map(|i| word(dumppcb + 8 * i)).collect();
+    assert_eq!(registers[3..], [Ok(0xffff_fe00_45a6_c300), Ok(rbp), Ok(rsp), Ok(0), Ok(rip)]);
+    assert_eq!(word(rbp + 8), Ok(frames[0]));
+    let kernel = memory.extents();
+    assert!(kernel.windows(2).all(|pair| pair[0].end <= pair[1].start) && kernel.len() > 3, "{kernel:x?}");
 }
 
 /// A stream, an image and registers of the same stop, where the lab has made them: `IMAGES_VM_LAB=folder`.

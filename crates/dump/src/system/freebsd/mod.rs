@@ -6,9 +6,10 @@
 //! *What it is not*: a process's core of FreeBSD is an ordinary ELF core. Registers of threads lie in kernel memory, at
 //! addresses that only the kernel's symbols know.
 //!
-//! *Trap*: a full dump has no virtual addresses (`p_vaddr` is zero throughout) and its root page table is a kernel variable,
-//! so [`crate::Machine::virtual_memory`] is there for minidumps only.
+//! *Trap*: a full dump has no virtual addresses (`p_vaddr` is zero throughout) and its root page table is a kernel variable.
+//! On amd64 a root is found by what it looks like; on others [`crate::Machine::virtual_memory`] is there for minidumps only.
 
+mod amd64;
 mod info;
 mod minidump;
 mod virt;
@@ -92,8 +93,11 @@ fn open_full(opening: &Opening<'_>, head: &[u8]) -> Result<Dump, Error> {
     if missing > 0 {
         issues.push(Issue::loss(format!("the file is cut off: {missing} bytes of memory are missing")));
     }
-    let memory = SegmentMemory::new(opening.source.clone(), segments);
-    let machine = Machine::new(Arc::new(memory));
+    let memory = Arc::new(SegmentMemory::new(opening.source.clone(), segments));
+    let mut machine = Machine::new(memory.clone());
+    if arch == Arch::X86_64 {
+        machine.virtual_memory = Some(Arc::new(amd64::FullKernelMemory::new(memory)));
+    }
     let mut dump = machine_dump(Format::FreeBsdKernel, opening.source, (arch, endian), machine);
     dump.dump_type = DumpType::Complete;
     dump.missing_bytes = missing;
