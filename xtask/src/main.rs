@@ -38,7 +38,7 @@ const TASKS: &[Task] = &[
         "capture a busy program over and over, and kill afterimage at any moment: [N captures in each way]",
         soak::soak,
     ),
-    ("bench", "measure, side by side with the peers: bench explain | bench capture", bench::bench),
+    ("bench", "measure, side by side with the peers: bench explain | capture | images", bench::bench),
 ];
 
 fn main() -> ExitCode {

@@ -166,6 +166,8 @@ pub static TABLES: &[Table] = &[
     table!("unloaded_modules", None, rows::UnloadedModuleRow, &[], rows::modules::run_unloaded),
     table!("regions", None, rows::RegionRow, &[], rows::regions::run),
     table!("memory", None, rows::MemoryRow, rows::memory::PARAMS, rows::memory::run),
+    table!("cpus", None, rows::CpuRow, &[], rows::machine::cpus),
+    table!("physical_regions", None, rows::PhysicalRegionRow, &[], rows::machine::physical_regions),
     table!("environment", None, rows::EnvironmentRow, &[], rows::process::run_environment),
     table!("auxv", None, rows::AuxvRow, &[], rows::process::run_auxv),
     table!("handles", None, rows::HandleRow, &[], rows::process::run_handles),

@@ -1,4 +1,5 @@
-//! Benchmarks against the peers, in one run on one machine: `cargo xtask bench explain`, `cargo xtask bench capture`.
+//! Benchmarks against the peers, in one run on one machine: `cargo xtask bench explain`, `bench capture`,
+//! `bench images`.
 //!
 //! *What it is not*: a test. It asserts no time; it reports what it got, and whether the goals are met. It writes
 //! nothing to the tree: programs lie in the cache of `testkit`, everything else in a temporary folder.
@@ -11,6 +12,8 @@ mod capture;
 mod capture_case;
 mod cases;
 mod explain;
+mod image_case;
+mod images;
 mod measure;
 mod overhead;
 mod settings;
@@ -18,7 +21,7 @@ mod settings;
 use anyhow::bail;
 use settings::Settings;
 
-/// `bench explain …` or `bench capture …`.
+/// `bench explain …`, `bench capture …` or `bench images …`.
 pub fn bench(arguments: &[String]) -> anyhow::Result<()> {
     match arguments.split_first().map(|(what, rest)| (what.as_str(), rest)) {
         Some(("explain", rest)) => {
@@ -30,6 +33,7 @@ pub fn bench(arguments: &[String]) -> anyhow::Result<()> {
             overhead::run_cost(&settings, &program, folder.path())
         }
         Some(("capture", rest)) => capture::capture(rest),
-        _ => bail!("usage: cargo xtask bench {} | {}", settings::USAGE, capture::USAGE),
+        Some(("images", rest)) => images::images(rest),
+        _ => bail!("usage: cargo xtask bench {} | {} | {}", settings::USAGE, capture::USAGE, images::USAGE),
     }
 }

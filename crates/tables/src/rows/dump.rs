@@ -10,13 +10,13 @@ use afterimage_target::Target;
 row! {
     /// What file this is: one row.
     DumpRow {
-        /// Container: `elf` or `minidump`.
+        /// Container: `elf`, `minidump`, `kdump`, `lime`, `avml`, `raw`, `windows` …
         format: &'static str,
         /// What the container is packed with: `zstd`, `lz4`, `xz`, `gzip`, `bzip2`.
         compression: Field<&'static str>,
-        /// How much of the process it holds: `complete`, `active` or `small`.
+        /// How much of the process or machine it holds: `complete`, `kernel`, `active`, `automatic` or `small`.
         r#type: &'static str,
-        /// Operating system of the dumped process.
+        /// Operating system.
         os: &'static str,
         /// Version of the operating system.
         os_version: Field<String>,
@@ -34,10 +34,18 @@ row! {
         time: Field<Time>,
         /// What wrote the dump.
         writer: Field<String>,
-        /// Number of threads.
+        /// Number of threads; of a machine, as many as processors whose registers are there.
         threads: usize,
-        /// Bytes of memory that the dump holds.
+        /// Number of processors, of a machine.
+        processors: Field<usize>,
+        /// Host name, of a machine.
+        host: Field<String>,
+        /// Seconds since the machine was started.
+        uptime: Field<u64>,
+        /// Bytes of memory that the dump holds: physical memory of a machine.
         present_bytes: u64,
+        /// Bytes that the dump says were memory and does not hold, of a machine.
+        absent_bytes: Field<u64>,
         /// Bytes of the container (unpacked).
         file_bytes: u64,
         /// Bytes that the container promises but that are lost because the file is cut off.
@@ -53,6 +61,10 @@ row! {
 #[must_use]
 pub fn row(target: &Target) -> DumpRow {
     let dump = target.dump();
+    let machine = dump.machine.as_deref();
+    let sizes = machine.map(afterimage_dump::Machine::sizes);
+    let of_machine = || Absent::because("the dump is of a process");
+    let virtual_bytes = || dump.regions.iter().map(|region| region.present_bytes).fold(0, u64::saturating_add);
     DumpRow {
         format: dump.format.name(),
         compression: dump.compression.map(|packed| packed.name()).ok_or(Absent::because("not packed")),
@@ -67,7 +79,19 @@ pub fn row(target: &Target) -> DumpRow {
         time: said(dump.time.map(Time)),
         writer: said(dump.writer.clone()),
         threads: dump.threads.len(),
-        present_bytes: dump.regions.iter().map(|region| region.present_bytes).fold(0, u64::saturating_add),
+        processors: machine.map(|machine| machine.cpus.len()).ok_or_else(of_machine),
+        host: machine.map_or_else(
+            || Err(of_machine()),
+            |machine| said(machine.name.as_ref().map(|name| name.node.clone()).filter(|node| !node.is_empty())),
+        ),
+        uptime: machine
+            .map_or_else(|| Err(of_machine()), |machine| said(machine.uptime.map(|seconds| seconds.max(0.0) as u64))),
+        present_bytes: sizes
+            .as_ref()
+            .map(|sizes| sizes.present)
+            .filter(|bytes| *bytes > 0)
+            .unwrap_or_else(virtual_bytes),
+        absent_bytes: sizes.map(|sizes| sizes.absent.iter().map(|(_, bytes)| bytes).sum()).ok_or_else(of_machine),
         file_bytes: dump.file_size,
         missing_bytes: dump.missing_bytes,
         complete: dump.complete(),

@@ -4,11 +4,13 @@ use crate::cell::{Absent, Addr, Field, HexBytes};
 use crate::declare::row;
 use crate::sink::Sink;
 use crate::table::{Param, Params, TableError, emit};
-use afterimage_dump::{Memory, Virt};
+use afterimage_dump::{Address, Memory, Phys, Virt};
 use afterimage_target::Target;
+use std::ops::Range;
 
 row! {
-    /// Bytes of memory, sixteen a row. Needs `start=`; takes `length=` (256 bytes if not given).
+    /// Bytes of memory, sixteen a row. Needs `start=`; takes `length=` (256 bytes if not given), and `space=physical` for the
+    /// dump of a machine.
     MemoryRow {
         /// Address of the first byte.
         address: Addr,
@@ -23,18 +25,55 @@ row! {
 pub(crate) const PARAMS: &[Param] = &[
     Param { name: "start", doc: "first address, as 0x7f00" },
     Param { name: "length", doc: "how many bytes; 256 if not given" },
+    Param { name: "space", doc: "`physical` for the physical memory of a machine; `virtual` if not given" },
 ];
 
 pub(crate) fn run(target: &Target, params: &Params, sink: &mut dyn Sink) -> Result<(), TableError> {
     let start = params.number("start")?.ok_or(TableError::MissingKey("start=ADDRESS"))?;
     let length = params.number("length")?.unwrap_or(256);
     let end = start.saturating_add(length);
-    let mut at = start;
+    match params.text("space") {
+        None | Some("virtual") => {
+            let memory = target.memory();
+            let next = |at: u64| {
+                let extents = memory.extents();
+                let behind = extents.iter().filter(|extent| extent.absent.is_none() && extent.end.0 > at);
+                behind.map(|extent| extent.start.0.max(at.saturating_add(1))).min()
+            };
+            rows::<Virt>(memory, start..end, &next, sink);
+            Ok(())
+        }
+        Some("physical") => {
+            let Some(machine) = &target.dump().machine else {
+                return Err(TableError::NoSuch("the dump is of a process and has no physical memory".to_owned()));
+            };
+            let next = |mut at: u64| loop {
+                let extent = machine.memory.next(Phys(at)).filter(|extent| extent.end.0 > at)?;
+                if extent.absent.is_none() {
+                    return Some(extent.start.0.max(at.saturating_add(1)));
+                }
+                at = extent.end.0;
+            };
+            rows::<Phys>(&*machine.memory, start..end, &next, sink);
+            Ok(())
+        }
+        Some(other) => Err(TableError::NoSuch(format!("there is no space `{other}` (physical, virtual)"))),
+    }
+}
+
+/// Rows for a range; `next` gives the next address behind a hole that has bytes.
+fn rows<A: Address>(
+    memory: &(impl Memory<A> + ?Sized),
+    range: Range<u64>,
+    next: &dyn Fn(u64) -> Option<u64>,
+    sink: &mut dyn Sink,
+) {
+    let (mut at, end) = (range.start, range.end);
     while at < end {
         let mut block = [0u8; 16];
         let want = (end - at).min(16) as usize;
         let Some(buf) = block.get_mut(..want) else { break };
-        let row = match target.memory().read_at(Virt(at), buf) {
+        let row = match memory.read_at(A::new(at), buf) {
             Ok(got) => {
                 let bytes = buf.get(..got).unwrap_or_default().to_vec();
                 let printable = |&b: &u8| if (0x20..0x7f).contains(&b) { char::from(b) } else { '.' };
@@ -47,14 +86,7 @@ pub(crate) fn run(target: &Target, params: &Params, sink: &mut dyn Sink) -> Resu
                 let absent = Absent::because(fault.why.to_string());
                 let first = at;
                 // On to the next address that has bytes: a hole is one row, whatever its size.
-                let next = target
-                    .memory()
-                    .extents()
-                    .iter()
-                    .filter(|extent| extent.absent.is_none() && extent.end.0 > at)
-                    .map(|extent| extent.start.0.max(at.saturating_add(1)))
-                    .min();
-                at = next.unwrap_or(end);
+                at = next(at).unwrap_or(end);
                 MemoryRow { address: Addr(first), bytes: Err(absent.clone()), text: Err(absent) }
             }
         };
@@ -62,5 +94,4 @@ pub(crate) fn run(target: &Target, params: &Params, sink: &mut dyn Sink) -> Resu
             break;
         }
     }
-    Ok(())
 }

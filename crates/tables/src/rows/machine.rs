@@ -1,0 +1,93 @@
+//! A dump of a whole machine: its processors, and its physical memory range by range.
+
+use super::said;
+use crate::cell::{Absent, Addr, Field};
+use crate::declare::row;
+use crate::sink::Sink;
+use crate::table::{Params, TableError, emit};
+use afterimage_dump::{Extent, Phys};
+use afterimage_target::Target;
+
+row! {
+    /// The processors of a machine at the moment of the dump.
+    CpuRow {
+        /// Its number, from 0.
+        cpu: u32,
+        /// Process id of the task that ran on it.
+        pid: Field<u32>,
+        /// Short name of that task.
+        comm: Field<String>,
+        /// Program counter.
+        pc: Field<Addr>,
+        /// Stack pointer.
+        sp: Field<Addr>,
+        /// Root of its page tables, as CR3 or TTBR1_EL1 had it.
+        page_table: Field<Addr>,
+    }
+}
+
+row! {
+    /// The physical memory of a machine: which ranges the dump holds, and why it does not hold the others.
+    PhysicalRegionRow {
+        /// First physical address.
+        start: Addr,
+        /// First physical address behind it.
+        end: Addr,
+        /// Its bytes.
+        bytes: u64,
+        /// Whether the dump holds it.
+        present: bool,
+        /// Why it does not.
+        reason: Field<String>,
+    }
+}
+
+pub(crate) fn cpus(target: &Target, _params: &Params, sink: &mut dyn Sink) -> Result<(), TableError> {
+    for cpu in target.dump().machine.iter().flat_map(|machine| &machine.cpus) {
+        let page_table = cpu.control("cr3").or_else(|| cpu.control("ttbr1_el1"));
+        let row = CpuRow {
+            cpu: cpu.index,
+            pid: said(cpu.pid),
+            comm: Err(Absent::because("the kernel's memory is not understood yet")),
+            pc: said(cpu.registers.pc().map(|at| Addr(at.0))),
+            sp: said(cpu.registers.sp().map(|at| Addr(at.0))),
+            page_table: said(page_table.map(Addr)),
+        };
+        if emit(sink, row).is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn physical_regions(target: &Target, _params: &Params, sink: &mut dyn Sink) -> Result<(), TableError> {
+    let Some(machine) = &target.dump().machine else { return Ok(()) };
+    let mut at = Phys(0);
+    let mut held: Option<Extent<Phys>> = None;
+    loop {
+        let next = machine.memory.next(at).filter(|extent| extent.end > at);
+        at = next.map_or(at, |extent| extent.end);
+        // Ranges come in pieces; neighbours of the same state are one row.
+        match (&mut held, next) {
+            (Some(last), Some(next)) if last.end == next.start && last.absent == next.absent => last.end = next.end,
+            (_, next) => {
+                if let Some(extent) = std::mem::replace(&mut held, next) {
+                    let row = PhysicalRegionRow {
+                        start: Addr(extent.start.0),
+                        end: Addr(extent.end.0),
+                        bytes: extent.end.0 - extent.start.0,
+                        present: extent.absent.is_none(),
+                        reason: extent.absent.map(|why| why.to_string()).ok_or(Absent::because("it is there")),
+                    };
+                    if emit(sink, row).is_break() {
+                        break;
+                    }
+                }
+                if held.is_none() {
+                    break;
+                }
+            }
+        }
+    }
+    Ok(())
+}
