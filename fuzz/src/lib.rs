@@ -37,6 +37,7 @@ pub const BODIES: &[Body] = &[
     ("breakpad", breakpad),
     ("explain", explain),
     ("convert", convert),
+    ("system_images", system_images),
 ];
 
 /// What the program uses, but no more unpacked bytes than stay in memory: the disk is slow and the network of limits
@@ -78,6 +79,33 @@ pub fn elf_core(bytes: &[u8]) {
 /// keeps one corpus a target, and each reader deserves one.
 pub fn minidump(bytes: &[u8]) {
     open_and_read(bytes);
+}
+
+/// `afterimage_dump::open_source` on what may be the memory of a machine, and a walk along its ranges.
+pub fn system_images(bytes: &[u8]) {
+    use afterimage_dump::Phys;
+    meter::metered(|| {
+        let Some(dump) = open(bytes) else { return };
+        let Some(machine) = &dump.machine else { return };
+        let mut block = [0; 64];
+        let mut at = Phys(0);
+        for _ in 0..1000 {
+            let Some(extent) = machine.memory.next(at) else { break };
+            assert!(extent.start < extent.end && extent.end > at, "{extent:?} is asked for from {at:?} on");
+            let _ = machine.memory.read_at(extent.start, &mut block);
+            let _ = machine.memory.read_at(Phys(extent.end.0 - 1), &mut block);
+            at = extent.end;
+        }
+        if let Some(memory) = &machine.virtual_memory {
+            for extent in memory.extents().iter().take(1000) {
+                let _ = memory.read_at(extent.start, &mut block);
+            }
+        }
+        for extent in dump.memory.extents().iter().take(1000) {
+            let _ = dump.memory.read_at(extent.start, &mut block);
+        }
+        let _ = dump.complete();
+    });
 }
 
 /// Unpacking alone, or reading in place what has a seek table.

@@ -22,12 +22,19 @@ pub struct FormatReader {
 /// All containers that can be read, in the order they are tried.
 pub static FORMATS: &[FormatReader] = &[
     crate::system::xen::READER,
+    // A full FreeBSD dump is an ELF core that only this one reads.
+    crate::system::freebsd::READER,
     crate::elf_core::READER,
     crate::minidump::READER,
     crate::system::kdump::READER,
     crate::system::flattened::READER,
     crate::system::lime::READER,
     crate::system::avml::READER,
+    crate::system::qemu::READER,
+    crate::system::lkcd::READER,
+    crate::system::sadump::READER,
+    crate::system::vmware::READER,
+    crate::system::macos_kernel::READER,
     // Last: it has no magic.
     crate::system::raw::READER,
 ];
@@ -82,8 +89,13 @@ pub(crate) fn open_plain(path: &Path, source: SharedSource, budget: &Budget) -> 
     let mut head = vec![0; 4096];
     let got = source.read_at(0, &mut head).map_err(|source| Error::Io { path: path.to_owned(), source })?;
     head.truncate(got);
-    match FORMATS.iter().find(|format| (format.probe)(&head)) {
-        Some(format) => (format.open)(path, source, budget),
+    if let Some(format) = FORMATS.iter().find(|format| (format.probe)(&head)) {
+        return (format.open)(path, source, budget);
+    }
+    // Memory files of virtual machines say nothing of themselves; files beside them do.
+    let described = system::vmware::open_vmem(path, &source, budget);
+    match described.or_else(|| system::microvm::open_sibling(path, &source, budget)) {
+        Some(dump) => dump,
         None if system::raw::looks_like_memory(path, &*source, &head) => system::raw::open(path, source, budget),
         None => Err(Error::Unknown { path: path.to_owned(), looks_like: looks_like(&head) }),
     }

@@ -18,6 +18,7 @@
 
 mod decode;
 mod limits;
+mod part;
 mod seek_table;
 mod seekable;
 mod spool;
@@ -29,6 +30,7 @@ use crate::model::Issue;
 use crate::source::{SharedSource, Source, read_vec};
 use decode::{Counter, Decoder};
 use limits::{Limits, Verdict};
+pub(crate) use part::unpack_part;
 use seekable::Seekable;
 use spool::Spool;
 use std::io;

@@ -129,7 +129,10 @@ pub(super) fn is_machine(reading: &Reading<'_>, segments: &[Segment]) -> bool {
     });
     let loads = || segments.iter().filter(|segment| segment.kind == PT_LOAD);
     let same = loads().all(|load| load.paddr == load.vaddr);
-    let low = loads().any(|load| load.paddr < LEAST);
+    // Protection is a thing of processes.
+    let mut flags = loads().map(|load| load.flags);
+    let first = flags.next();
+    let low = loads().any(|load| load.paddr < LEAST) && flags.all(|flags| Some(flags) == first);
     let physical = if same { low } else { loads().all(|load| load.paddr != 0 || load.paddr == load.vaddr) };
     !process && reading.mappings.is_empty() && physical
 }

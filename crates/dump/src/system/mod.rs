@@ -9,15 +9,25 @@
 pub(crate) mod avml;
 mod cache;
 pub(crate) mod flattened;
+pub(crate) mod freebsd;
 pub mod kdump;
 pub(crate) mod lime;
 mod linux;
+pub(crate) mod lkcd;
 mod machine_dump;
 mod machine_name;
+pub(crate) mod macos_kernel;
+pub mod microvm;
+pub(crate) mod opening;
+pub(crate) mod qemu;
+pub(crate) mod ranked;
 pub(crate) mod ranks;
 pub(crate) mod raw;
+pub(crate) mod sadump;
 pub(crate) mod signs;
+pub(crate) mod stretches;
 pub mod vmcoreinfo;
+pub mod vmware;
 pub mod windows;
 pub(crate) mod xen;
 

@@ -8,7 +8,13 @@
 pub mod avml;
 pub mod kdump;
 pub mod lime;
+pub mod lkcd;
+pub mod macos_kernel;
+pub mod microvm;
+pub mod numbered;
+pub mod qemu;
 pub mod vmcore;
+pub mod vmware;
 
 use std::ops::Range;
 
