@@ -108,7 +108,8 @@ impl<'a> Draft<'a> {
         if index >= self.budget.max_threads {
             if index == self.budget.max_threads && !self.full {
                 self.full = true;
-                self.issues.push(Issue::loss(format!("only the first {index} threads are read: the budget is used up")));
+                self.issues
+                    .push(Issue::loss(format!("only the first {index} threads are read: the budget is used up")));
             }
             return None;
         }
@@ -171,9 +172,7 @@ impl<'a> Draft<'a> {
             let module = next.checked_sub(1).and_then(|i| modules.get(i)).filter(|m| frame.address < m.end);
             if let Some(module) = module {
                 frame.image_offset.get_or_insert(frame.address - module.base);
-                frame.image.get_or_insert_with(|| {
-                    module.path.rsplit('/').next().unwrap_or(&module.path).to_owned()
-                });
+                frame.image.get_or_insert_with(|| module.path.rsplit('/').next().unwrap_or(&module.path).to_owned());
             }
         };
         self.report.threads.iter_mut().flat_map(|thread| &mut thread.frames).for_each(place);
@@ -212,9 +211,7 @@ impl<'a> Draft<'a> {
             }
             (None, Some(signo)) => ExceptionKind::Signal { signo, code: None, info: None },
             // The system ended it without an exception of its own (a watchdog): killed.
-            (None, None) if report.termination.is_some() => {
-                ExceptionKind::Signal { signo: 9, code: None, info: None }
-            }
+            (None, None) if report.termination.is_some() => ExceptionKind::Signal { signo: 9, code: None, info: None },
             (None, None) => return None,
         };
         Some(Exception { tid, kind, address: address.map(Virt), registers })

@@ -108,9 +108,9 @@ fn exception(draft: &mut Draft<'_>, body: &Value) {
     draft.report.message = word("message");
     draft.codes = match body.at(&["exception", "rawCodes"]) {
         Some(codes) => codes.list().iter().filter_map(Value::u64).take(16).collect(),
-        None => word("codes").map_or_else(Vec::new, |codes| {
-            codes.split(',').map_while(words::number).take(16).collect()
-        }),
+        None => {
+            word("codes").map_or_else(Vec::new, |codes| codes.split(',').map_while(words::number).take(16).collect())
+        }
     };
 }
 

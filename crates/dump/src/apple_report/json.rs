@@ -393,7 +393,8 @@ mod tests {
 
     #[test]
     fn whole_values() {
-        let parsed = read(r#"{"a": [1, -2, 18446744005157134816, 1.5, true, null, "x\u00e9\ud83d\ude00\n\/"], "b": {}} rest"#);
+        let parsed =
+            read(r#"{"a": [1, -2, 18446744005157134816, 1.5, true, null, "x\u00e9\ud83d\ude00\n\/"], "b": {}} rest"#);
         assert!(!parsed.cut && !parsed.damaged);
         let list = parsed.value.get("a").unwrap().list();
         assert_eq!(list[2].u64(), Some(18_446_744_005_157_134_816));
@@ -429,7 +430,9 @@ mod tests {
 
     #[test]
     fn no_bytes_make_it_panic() {
-        for text in ["", "\"", "\"\\", "\"\\u", "\"\\ud83d\\u", "{\"a", "{\"a\"", "{\"a\":", "[:", "]", "}", ":", "é", "[é:\"é"] {
+        for text in
+            ["", "\"", "\"\\", "\"\\u", "\"\\ud83d\\u", "{\"a", "{\"a\"", "{\"a\":", "[:", "]", "}", ":", "é", "[é:\"é"]
+        {
             let _ = read(text);
         }
     }

@@ -166,9 +166,13 @@ mod tests {
     #[test]
     fn frames() {
         let (number, found) =
-            frame("3   multithread-test              \t       0x100ec5b3c main + 160 (multithread-test.cpp:31)").unwrap();
+            frame("3   multithread-test              \t       0x100ec5b3c main + 160 (multithread-test.cpp:31)")
+                .unwrap();
         assert_eq!((number, found.address, found.symbol.as_deref()), (3, 0x1_00ec_5b3c, Some("main")));
-        assert_eq!((found.symbol_offset, found.file.as_deref(), found.line), (Some(160), Some("multithread-test.cpp"), Some(31)));
+        assert_eq!(
+            (found.symbol_offset, found.file.as_deref(), found.line),
+            (Some(160), Some("multithread-test.cpp"), Some(31))
+        );
         let (_, found) = frame("0   My App \t 0x10e311e45 0x10e30e000 + 15941").unwrap();
         assert_eq!((found.image.as_deref(), found.image_offset, found.symbol), (Some("My App"), Some(15941), None));
         let (_, found) = frame("9   x \t 0x1 std::a<b>& std::endl<char>(std::c&) + 64 (ostream:994)").unwrap();
@@ -183,13 +187,24 @@ mod tests {
 
     #[test]
     fn images() {
-        let found = image("       0x10e30e000 -        0x10e311fff CrashingTest (*) <01d2a9d5-1f8a-35c8-9228-7c7cca13c5fc> /U/*/C").unwrap();
-        assert_eq!((found.base, found.end, found.path.as_str(), found.version), (0x1_0e30_e000, 0x1_0e31_2000, "/U/*/C", None));
-        let found = image("0x10007c000 - 0x100083fff kaki arm64  <5fd6c4ca55493855959fbe077158c67a> /var/kaki").unwrap();
+        let found = image(
+            "       0x10e30e000 -        0x10e311fff CrashingTest (*) <01d2a9d5-1f8a-35c8-9228-7c7cca13c5fc> /U/*/C",
+        )
+        .unwrap();
+        assert_eq!(
+            (found.base, found.end, found.path.as_str(), found.version),
+            (0x1_0e30_e000, 0x1_0e31_2000, "/U/*/C", None)
+        );
+        let found =
+            image("0x10007c000 - 0x100083fff kaki arm64  <5fd6c4ca55493855959fbe077158c67a> /var/kaki").unwrap();
         assert_eq!(found.build_id.unwrap().first(), Some(&0x5f));
-        let found = image("0x1 - 0x2 +My App x86_64 (400.9.4 - 1.0.0) <2d903291397d3d14bfca52c7fb8c5e00> /a b/My App").unwrap();
+        let found =
+            image("0x1 - 0x2 +My App x86_64 (400.9.4 - 1.0.0) <2d903291397d3d14bfca52c7fb8c5e00> /a b/My App").unwrap();
         assert_eq!((found.path.as_str(), found.version.as_deref()), ("/a b/My App", Some("400.9.4 - 1.0.0")));
-        assert!(image("               0x0 - 0xffffffffffffffff ??? (*) <00000000-0000-0000-0000-000000000000> ???").is_none());
+        assert!(
+            image("               0x0 - 0xffffffffffffffff ??? (*) <00000000-0000-0000-0000-000000000000> ???")
+                .is_none()
+        );
     }
 
     #[test]

@@ -40,7 +40,8 @@ pub(super) fn body(draft: &mut Draft<'_>, body: &Value) {
         draft.os_version = None;
         draft.system(&system);
     }
-    for (name, key) in [("hardware", "product"), ("soc", "socId"), ("panic_flags", "panicFlags"), ("kernel", "kernel")] {
+    for (name, key) in [("hardware", "product"), ("soc", "socId"), ("panic_flags", "panicFlags"), ("kernel", "kernel")]
+    {
         if let Some(text) = word(key) {
             draft.fact(name, text);
         }
@@ -374,7 +375,10 @@ mod tests {
     #[test]
     fn extensions() {
         let found = kext("com.apple.driver.X(1.0d1)[6AAC7152-26B3-355D-95F0-EC89EFA4152C]@0xfff0->0xfffe").unwrap();
-        assert_eq!((found.name.as_str(), found.range, found.dependency), ("com.apple.driver.X", Some((0xfff0, 0xfffe)), false));
+        assert_eq!(
+            (found.name.as_str(), found.range, found.dependency),
+            ("com.apple.driver.X", Some((0xfff0, 0xfffe)), false)
+        );
         assert!(kext("dependency: com.apple.a(1)[]@0x1->0x2").unwrap().dependency);
     }
 

@@ -93,8 +93,11 @@ impl Reader<'_, '_> {
                 }
             }
             Section::Triage | Section::Region => {
-                let place =
-                    if self.section == Section::Triage { &mut self.draft.report.triage } else { &mut self.draft.report.region };
+                let place = if self.section == Section::Triage {
+                    &mut self.draft.report.triage
+                } else {
+                    &mut self.draft.report.region
+                };
                 if line.is_empty() {
                     self.section = Section::Head;
                 } else if let Some(text) = place {
@@ -408,9 +411,9 @@ impl Reader<'_, '_> {
 fn objc(text: &str) -> Option<ObjcException> {
     let (_, rest) = text.split_once("uncaught exception '")?;
     let (name, rest) = rest.split_once('\'')?;
-    let reason = rest.split_once("reason: '").map(|(_, reason)| {
-        reason.rsplit_once('\'').map_or(reason, |(reason, _)| reason).to_owned()
-    });
+    let reason = rest
+        .split_once("reason: '")
+        .map(|(_, reason)| reason.rsplit_once('\'').map_or(reason, |(reason, _)| reason).to_owned());
     Some(ObjcException { name: Some(name.to_owned()), reason })
 }
 
@@ -454,7 +457,9 @@ mod tests {
 
     #[test]
     fn objective_c() {
-        let found = objc("*** Terminating app due to uncaught exception 'NSRangeException', reason: 'index 3 isn't in 0'").unwrap();
+        let found =
+            objc("*** Terminating app due to uncaught exception 'NSRangeException', reason: 'index 3 isn't in 0'")
+                .unwrap();
         assert_eq!(found.name.as_deref(), Some("NSRangeException"));
         assert_eq!(found.reason.as_deref(), Some("index 3 isn't in 0"));
     }

@@ -87,7 +87,8 @@ pub(super) fn os(text: &str) -> Os {
     let text = text.to_ascii_lowercase();
     if text.contains("mac") || text.contains("bridge") {
         Os::MacOs
-    } else if ["iphone", "ios", "ipad", "watch", "tvos", "visionos", "xros", "audioos"].iter().any(|w| text.contains(w)) {
+    } else if ["iphone", "ios", "ipad", "watch", "tvos", "visionos", "xros", "audioos"].iter().any(|w| text.contains(w))
+    {
         Os::Ios
     } else {
         Os::Unknown
@@ -139,9 +140,36 @@ pub(super) fn exception(name: &str) -> Option<u32> {
 /// Numbers of macOS' `sys/signal.h`.
 pub(super) fn signal(name: &str) -> Option<i32> {
     const NAMES: [&str; 31] = [
-        "SIGHUP", "SIGINT", "SIGQUIT", "SIGILL", "SIGTRAP", "SIGABRT", "SIGEMT", "SIGFPE", "SIGKILL", "SIGBUS",
-        "SIGSEGV", "SIGSYS", "SIGPIPE", "SIGALRM", "SIGTERM", "SIGURG", "SIGSTOP", "SIGTSTP", "SIGCONT", "SIGCHLD",
-        "SIGTTIN", "SIGTTOU", "SIGIO", "SIGXCPU", "SIGXFSZ", "SIGVTALRM", "SIGPROF", "SIGWINCH", "SIGINFO", "SIGUSR1",
+        "SIGHUP",
+        "SIGINT",
+        "SIGQUIT",
+        "SIGILL",
+        "SIGTRAP",
+        "SIGABRT",
+        "SIGEMT",
+        "SIGFPE",
+        "SIGKILL",
+        "SIGBUS",
+        "SIGSEGV",
+        "SIGSYS",
+        "SIGPIPE",
+        "SIGALRM",
+        "SIGTERM",
+        "SIGURG",
+        "SIGSTOP",
+        "SIGTSTP",
+        "SIGCONT",
+        "SIGCHLD",
+        "SIGTTIN",
+        "SIGTTOU",
+        "SIGIO",
+        "SIGXCPU",
+        "SIGXFSZ",
+        "SIGVTALRM",
+        "SIGPROF",
+        "SIGWINCH",
+        "SIGINFO",
+        "SIGUSR1",
         "SIGUSR2",
     ];
     NAMES.iter().position(|known| *known == name).map(|index| index as i32 + 1)

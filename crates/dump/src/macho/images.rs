@@ -7,9 +7,11 @@
 //!
 //! *Trap*: libraries of the shared cache do not begin a segment of the core; only dyld's list leads to them.
 
-use super::headers::{self, Header, LC_BUILD_VERSION, LC_ID_DYLIB, LC_ID_DYLINKER, LC_UUID, MH_CORE, MH_DYLINKER, MH_EXECUTE};
-use std::collections::{HashMap, HashSet};
+use super::headers::{
+    self, Header, LC_BUILD_VERSION, LC_ID_DYLIB, LC_ID_DYLINKER, LC_UUID, MH_CORE, MH_DYLINKER, MH_EXECUTE,
+};
 use crate::{Budget, Endian, MemoryExt, ModuleRecord, SegmentMemory, Virt};
+use std::collections::{HashMap, HashSet};
 
 /// Bytes of load commands that are read of one image.
 const MAX_COMMANDS: u32 = 1 << 20;

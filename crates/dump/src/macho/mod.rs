@@ -74,7 +74,8 @@ fn read_commands(
         found.seen = found.seen.saturating_add(1);
         match command.kind {
             LC_THREAD | LC_UNIXTHREAD => {
-                if found.states.len() >= budget.max_threads || budget.take(size_of::<threads::State>() as u64).is_err() {
+                if found.states.len() >= budget.max_threads || budget.take(size_of::<threads::State>() as u64).is_err()
+                {
                     issues.push(Issue::loss("further threads are not read: the budget is used up"));
                     break;
                 }
@@ -113,7 +114,9 @@ fn space(
     let mut regions = Vec::new();
     let mut missing = 0u64;
     for segment in segments {
-        let Some(end) = segment.vmaddr.checked_add(segment.vmsize).filter(|&end| end > segment.vmaddr) else { continue };
+        let Some(end) = segment.vmaddr.checked_add(segment.vmsize).filter(|&end| end > segment.vmaddr) else {
+            continue;
+        };
         let in_file = segment.filesize.min(segment.vmsize);
         let there = in_file.min(source.len().saturating_sub(segment.fileoff));
         missing = missing.saturating_add(in_file - there);
@@ -216,13 +219,7 @@ fn os_of(platform: Option<u32>, arch: Arch, version: Option<&str>) -> Os {
     }
 }
 
-fn assemble(
-    header: &Header,
-    mut found: Found,
-    source: SharedSource,
-    budget: &Budget,
-    mut issues: Vec<Issue>,
-) -> Dump {
+fn assemble(header: &Header, mut found: Found, source: SharedSource, budget: &Budget, mut issues: Vec<Issue>) -> Dump {
     let arch = header.arch();
     let (memory, regions, missing) = space(&found.segments, &source, &mut issues);
     let width = arch.info().pointer_size;
@@ -247,9 +244,9 @@ fn assemble(
     }
     let program = program.map(|image| image.record.base).or(found.notes.main.as_ref().map(|main| main.1));
     let modules = modules(images, &found.notes);
-    process.executable = program.and_then(|base| modules.iter().find(|module| module.base == base)).and_then(|module| {
-        (!module.path.is_empty()).then(|| module.path.clone())
-    });
+    process.executable = program
+        .and_then(|base| modules.iter().find(|module| module.base == base))
+        .and_then(|module| (!module.path.is_empty()).then(|| module.path.clone()));
     process.name = process.executable.as_ref().map(|path| path.rsplit('/').next().unwrap_or(path).to_owned());
     let threads = threads(&found);
     let exception = exception(&found, &threads, &regions);

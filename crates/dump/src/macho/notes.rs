@@ -46,7 +46,8 @@ pub(super) fn take(notes: &mut Notes, source: &SharedSource, command: Fields<'_>
             let text = String::from_utf8_lossy(&bytes);
             let parsed = crate::apple_report::parse_json(text.trim_end_matches('\0'), budget);
             let threads = parsed.value.get("threads").map_or(&[][..], |threads| threads.list());
-            notes.thread_ids = threads.iter().map(|thread| thread.get("thread_id").and_then(|id| id.u64()).unwrap_or(0)).collect();
+            notes.thread_ids =
+                threads.iter().map(|thread| thread.get("thread_id").and_then(|id| id.u64()).unwrap_or(0)).collect();
         }
         // A version number, then text.
         "kern ver str" => notes.kernel_version = fields.cstr(4, 1024).map(text),

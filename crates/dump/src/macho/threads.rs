@@ -31,12 +31,11 @@ pub(super) struct Fault {
 
 /// Names in the order of `mach/i386/_structs.h`.
 const X86_64: [&str; 21] = [
-    "rax", "rbx", "rcx", "rdx", "rdi", "rsi", "rbp", "rsp", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "rip",
-    "eflags", "cs", "fs", "gs",
+    "rax", "rbx", "rcx", "rdx", "rdi", "rsi", "rbp", "rsp", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
+    "rip", "eflags", "cs", "fs", "gs",
 ];
-const X86: [&str; 16] = [
-    "eax", "ebx", "ecx", "edx", "edi", "esi", "ebp", "esp", "ss", "eflags", "eip", "cs", "ds", "es", "fs", "gs",
-];
+const X86: [&str; 16] =
+    ["eax", "ebx", "ecx", "edx", "edi", "esi", "ebp", "esp", "ss", "eflags", "eip", "cs", "ds", "es", "fs", "gs"];
 
 /// Reads the states of one thread.
 pub(super) fn read(header: &Header, command: Fields<'_>) -> State {
