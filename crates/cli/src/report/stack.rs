@@ -161,7 +161,7 @@ fn without_runtime(target: &Target, thread: usize) -> (Vec<FrameRow>, usize) {
 fn trust_note(row: &FrameRow, verbose: bool) -> Option<String> {
     let why = row.why.as_ref().ok().filter(|_| verbose).map(|why| format!(": {}", clean(why))).unwrap_or_default();
     match row.trust {
-        "context" | "cfi" if why.is_empty() => None,
+        "context" | "cfi" | "reported" if why.is_empty() => None,
         "context" | "cfi" => Some(format!("[{}{why}]", row.trust)),
         "signal_frame" => Some(format!("[interrupted by the signal{why}]")),
         "call_site" => Some(format!("[from the call just made{why}]")),

@@ -33,7 +33,8 @@ row! {
         column: Field<u32>,
         /// Whether the function was inlined into the next row's.
         inlined: bool,
-        /// How the frame was found: `context`, `signal_frame`, `cfi`, `call_site`, `frame_pointer`, `scan`.
+        /// How the frame was found: `context`, `signal_frame`, `cfi`, `call_site`, `frame_pointer`, `scan`, or
+        /// `reported` where the dump is a report.
         trust: &'static str,
         /// Why a better rule failed.
         why: Field<String>,
