@@ -37,6 +37,7 @@ pub const BODIES: &[Body] = &[
     ("breakpad", breakpad),
     ("explain", explain),
     ("convert", convert),
+    ("apple", apple),
 ];
 
 /// What the program uses, but no more unpacked bytes than stay in memory: the disk is slow and the network of limits
@@ -122,6 +123,11 @@ impl afterimage_dump::write::layout::Output for Bin {
         self.0 = self.0.checked_sub(len).ok_or(std::io::ErrorKind::StorageFull)?;
         Ok(())
     }
+}
+
+/// Reports of Apple's systems and Mach-O cores, as far as [`explain`] goes.
+pub fn apple(bytes: &[u8]) {
+    explain(bytes);
 }
 
 /// Everything that `explain` and `show` do, from bytes to rows, without files and network.

@@ -202,10 +202,18 @@ impl Target {
             return found;
         }
         let reported = self.reported.get_or_init(|| stack::reported::places(report));
-        match reported.get(&address.address().0) {
+        match reported.get(&address.address().0).map(|said| &said.locations) {
             Some(places) if found.is_empty() || places.iter().any(|place| place.line.is_some()) => places.clone(),
             _ => found,
         }
+    }
+
+    /// The image that a report names for a code address, where the dump is a report; its list of images may be shorter.
+    #[must_use]
+    pub fn reported_image(&self, address: CodeAddr) -> Option<&str> {
+        let report = self.dump().report.as_ref()?;
+        let reported = self.reported.get_or_init(|| stack::reported::places(report));
+        reported.get(&address.address().0)?.image.as_deref()
     }
 
     /// The name of the function at a code address, demangled, by the symbol tables if they know it: it costs a

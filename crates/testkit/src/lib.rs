@@ -8,6 +8,7 @@
 //! Trap: the programs are compiled when a test needs them, so tests need `cc`, `c++` and `rustc` on the machine.
 
 pub mod build_core;
+pub mod build_macho;
 pub mod build_minidump;
 pub mod crashers;
 pub mod hostile;

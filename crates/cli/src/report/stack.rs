@@ -40,7 +40,10 @@ pub fn write(target: &Target, thread: usize, common: &Common, out: &mut dyn Writ
         (Ok(function), _) if common.verbose => clean(function),
         // Without arguments and their types: those are in the tables.
         (Ok(function), _) => clean(&afterimage_symbols::short_name(function)),
-        (Err(_), Ok(module)) => format!("{}+{:#x}", clean(module), row.module_offset.as_ref().map_or(0, |at| at.0)),
+        (Err(_), Ok(module)) => match &row.module_offset {
+            Ok(offset) => format!("{}+{:#x}", clean(module), offset.0),
+            Err(_) => format!("{:#x} in {}", row.pc.0, clean(module)),
+        },
         (Err(_), Err(_)) => format!("{:#x}", row.pc.0),
     };
     let width = lines

@@ -5,7 +5,7 @@
 //! *Trap*: a thread is known above by its id, which must be its own. Text reports have only numbers from 0, and reports
 //! that people have edited have one id twice; the second one then gets one that nobody uses.
 
-use super::report::{Report, ReportedFrame, ReportedThread};
+use super::report::{Report, ReportKind, ReportedFrame, ReportedThread};
 use super::words;
 use crate::source::SharedSource;
 use crate::{
@@ -122,7 +122,9 @@ impl<'a> Draft<'a> {
             self.spare = self.spare.wrapping_sub(1);
         }
         let mut registers = Registers::new(self.arch());
-        if let Some(first) = told.frames.first() {
+        // A panic's first address is where a call returns to.
+        let running = matches!(self.report.kind, ReportKind::Crash | ReportKind::Sample);
+        if let Some(first) = told.frames.first().filter(|_| running) {
             registers.set(self.arch().info().pc, first.address);
         }
         let name = name.filter(|name| !name.trim().is_empty());

@@ -340,7 +340,13 @@ impl Reader<'_, '_> {
             "Version" if value != "???" => draft.fact("version", value),
             "Role" => draft.fact("role", value),
             "Responsible" => draft.fact("responsible", value),
-            "Error Code" | "Trap Number" => draft.fact(key, value),
+            "Error Code" | "Trap Number" => {
+                draft.fact(key, value);
+                let name = if key == "Error Code" { "err" } else { "trap" };
+                if let (Some(index), Some((number, _))) = (draft.crashed, words::leading_number(value)) {
+                    draft.state(index, name, number);
+                }
+            }
             "Exception Type" => {
                 let (name, signal) = match value.split_once('(') {
                     Some((name, signal)) => (name.trim(), Some(signal.trim_end_matches(')').trim())),

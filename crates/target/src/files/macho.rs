@@ -60,7 +60,9 @@ impl MachFiles {
                     }
                 }
                 // Xcode's archives keep their bundles one floor down.
-                paths.extend(entries(&named.join("dSYMs")).iter().filter(|path| is_bundle(path)).flat_map(|p| in_bundle(p)));
+                paths.extend(
+                    entries(&named.join("dSYMs")).iter().filter(|path| is_bundle(path)).flat_map(|p| in_bundle(p)),
+                );
             } else {
                 paths.push(named.clone());
             }

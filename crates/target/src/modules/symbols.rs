@@ -76,9 +76,7 @@ impl Loaded {
                 symbols: ModuleSymbols::from_macho(object),
                 debug: Some(path),
             },
-            None => {
-                Self { symbols: ModuleSymbols::none(), bias: module.bias, has_debug_info: false, debug: None }
-            }
+            None => Self { symbols: ModuleSymbols::none(), bias: module.bias, has_debug_info: false, debug: None },
         }
     }
 }

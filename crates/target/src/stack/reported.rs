@@ -14,8 +14,15 @@ use afterimage_dump::apple_report::{Report, ReportKind, ReportedFrame};
 use afterimage_dump::{Arch, CodeAddr, Registers, Virt};
 use std::collections::HashMap;
 
-/// What reports say of code addresses.
-pub(crate) type Reported = HashMap<u64, Vec<Location>>;
+/// What a report says of one code address.
+pub(crate) struct Said {
+    /// The image's name.
+    pub(crate) image: Option<String>,
+    pub(crate) locations: Vec<Location>,
+}
+
+/// What a report says of code addresses.
+pub(crate) type Reported = HashMap<u64, Said>;
 
 /// Frames in groups that share an address: the inlined ones and the one that they were inlined into.
 fn physical(frames: &[ReportedFrame]) -> impl Iterator<Item = &[ReportedFrame]> {
@@ -78,11 +85,12 @@ pub(crate) fn places(report: &Report) -> Reported {
     for frames in threads.chain(std::iter::once(&report.last_exception)) {
         for group in physical(frames) {
             let Some(address) = group.first().map(|frame| frame.address) else { continue };
-            if group.iter().all(|frame| frame.symbol.is_none() && frame.file.is_none()) || places.contains_key(&address) {
+            if places.contains_key(&address) {
                 continue;
             }
             let last = group.len() - 1;
-            let locations = group.iter().enumerate().map(|(index, frame)| Location {
+            let known = group.iter().enumerate().filter(|(_, frame)| frame.symbol.is_some() || frame.file.is_some());
+            let locations = known.map(|(index, frame)| Location {
                 function: frame.symbol.as_deref().map(afterimage_symbols::demangle),
                 offset: frame.symbol_offset.filter(|_| index == last),
                 file: frame.file.clone(),
@@ -90,7 +98,8 @@ pub(crate) fn places(report: &Report) -> Reported {
                 column: None,
                 inlined: index < last,
             });
-            places.insert(address, locations.collect());
+            let image = group.iter().find_map(|frame| frame.image.clone());
+            places.insert(address, Said { image, locations: locations.collect() });
         }
     }
     places

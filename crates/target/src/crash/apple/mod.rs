@@ -75,7 +75,8 @@ fn crash(target: &Target, report: &Report, kind: &ExceptionKind) -> Diagnosis {
         _ => ("an unknown event".to_owned(), "exception"),
     };
     let address = dump.exception.as_ref().and_then(|exception| exception.address).map(|at| at.0);
-    let mut diagnosis = Diagnosis { kind: "exception", signal: Some(format!("{name} ({meaning})")), ..Diagnosis::default() };
+    let mut diagnosis =
+        Diagnosis { kind: "exception", signal: Some(format!("{name} ({meaning})")), ..Diagnosis::default() };
     let said = evidence(report, &name, address);
     let scene = Scene::new(target);
     let clause = match kind {
@@ -95,10 +96,8 @@ fn crash(target: &Target, report: &Report, kind: &ExceptionKind) -> Diagnosis {
     };
     reasons::add(&mut diagnosis, target, report);
     let Some(scene) = scene else {
-        diagnosis.headline = format!(
-            "{} died of {name} ({meaning}): {clause}; the report does not tell in which thread.",
-            who(target)
-        );
+        diagnosis.headline =
+            format!("{} died of {name} ({meaning}): {clause}; the report does not tell in which thread.", who(target));
         return diagnosis;
     };
     diagnosis.blame_frame = blame(&scene);
@@ -113,7 +112,11 @@ fn in_system(target: &Target, frame: &Frame) -> bool {
 /// The first frame of the program's own images; else the innermost one.
 fn blame(scene: &Scene) -> Option<usize> {
     let frames = &scene.stack.frames;
-    let own = frames.iter().position(|frame| !in_system(scene.target, frame));
+    // An image that the report names but does not list may be the program's.
+    let own = frames.iter().position(|frame| {
+        let listed = scene.target.module_at(frame.address.lookup()).is_some();
+        listed && !in_system(scene.target, frame)
+    });
     own.or_else(|| (!frames.is_empty()).then_some(0))
 }
 
@@ -155,7 +158,11 @@ fn access(
     diagnosis.fault_address = address;
     let Some(at) = address.filter(|_| code != 13) else {
         diagnosis.kind = "wild_read";
-        let why = if code == 13 { "a protection fault, for which the processor names no address" } else { "no address is named" };
+        let why = if code == 13 {
+            "a protection fault, for which the processor names no address"
+        } else {
+            "no address is named"
+        };
         diagnosis.statements.push(statement(format!("The report says: {} ({why}).", said.text), vec![said]));
         return "it touched memory at an address that the report does not tell".to_owned();
     };
@@ -204,12 +211,18 @@ fn access(
 fn lack_of_memory(jetsam: &Jetsam) -> Diagnosis {
     let page = jetsam.page_size.unwrap_or(16384);
     let size = |pages: u64| format!("{} MiB", pages.saturating_mul(page) >> 20);
-    let mut diagnosis = Diagnosis { kind: "out_of_memory", signal: Some("jetsam (memory ran out)".to_owned()), ..Diagnosis::default() };
+    let mut diagnosis =
+        Diagnosis { kind: "out_of_memory", signal: Some("jetsam (memory ran out)".to_owned()), ..Diagnosis::default() };
     let mut ended = Vec::new();
     for process in jetsam.processes.iter().filter(|process| process.reason.is_some()).take(32) {
         let reason = process.reason.as_deref().unwrap_or("");
         let held = process.pages.map(|pages| format!(", which held {}", size(pages))).unwrap_or_default();
-        let text = format!("The system ended {} (process {}){held}: {}.", process.name, process.pid.unwrap_or(0), reasons::jetsam(reason));
+        let text = format!(
+            "The system ended {} (process {}){held}: {}.",
+            process.name,
+            process.pid.unwrap_or(0),
+            reasons::jetsam(reason)
+        );
         diagnosis.statements.push(statement(text, vec![fact("message", format!("reason: {reason}"), None)]));
         ended.push(process.name.clone());
     }

@@ -48,13 +48,17 @@ pub(super) fn explain(target: &Target, report: &Report, panic: &Panic) -> Diagno
     if let Some(words) = meaning {
         diagnosis.statements.push(statement(format!("\"{message}\" means that {words}."), vec![said.clone()]));
     } else {
-        diagnosis.statements.push(statement(format!("The kernel stopped itself with the words \"{message}\"."), vec![said.clone()]));
+        diagnosis
+            .statements
+            .push(statement(format!("The kernel stopped itself with the words \"{message}\"."), vec![said.clone()]));
     }
     let caller = caller(target, panic, &mut diagnosis.statements);
-    let suspect = kexts(panic, &mut diagnosis.statements);
+    let forced = diagnosis.kind == "forced_restart";
+    let suspect = kexts(panic, forced, &mut diagnosis.statements);
     if let Some((pid, name)) = &panic.task {
         let thread = panic.tid.map(|tid| format!(", thread {tid}")).unwrap_or_default();
-        let text = format!("The processor was running {name} (process {pid}{thread}) then; that need not have to do with it.");
+        let text =
+            format!("The processor was running {name} (process {pid}{thread}) then; that need not have to do with it.");
         let evidence = fact("message", format!("panicked task: pid {pid}: {name}"), None);
         diagnosis.statements.push(statement(text, vec![evidence]));
     }
@@ -91,7 +95,7 @@ fn caller(target: &Target, panic: &Panic, statements: &mut Vec<Statement>) -> Op
 }
 
 /// The extensions on the backtrace; gives the first one.
-fn kexts<'a>(panic: &'a Panic, statements: &mut Vec<Statement>) -> Option<&'a Kext> {
+fn kexts<'a>(panic: &'a Panic, forced: bool, statements: &mut Vec<Statement>) -> Option<&'a Kext> {
     let on_stack: Vec<&Kext> = panic.kexts.iter().filter(|kext| !kext.dependency).collect();
     // One that is not Apple's is the likelier one.
     let first = on_stack.iter().find(|kext| !kext.name.starts_with("com.apple.")).or(on_stack.first()).copied()?;
@@ -101,11 +105,15 @@ fn kexts<'a>(panic: &'a Panic, statements: &mut Vec<Statement>) -> Option<&'a Ke
         .map(|kext| kext.version.as_ref().map_or(kext.name.clone(), |version| format!("{} {version}", kext.name)))
         .collect();
     let evidence = fact("message", "kernel extensions in backtrace".to_owned(), first.range.map(|(start, _)| start));
-    let text = format!(
-        "Code of {} stands on the stack: the panic was noticed there, which makes {} the first to suspect.",
-        named.join(", "),
-        first.name
-    );
+    let named = named.join(", ");
+    let text = if forced {
+        format!("Code of {named} stands on the stack.")
+    } else {
+        let name = &first.name;
+        format!(
+            "Code of {named} stands on the stack: the panic was noticed there, which makes {name} the first to suspect."
+        )
+    };
     statements.push(statement(text, vec![evidence]));
     Some(first)
 }

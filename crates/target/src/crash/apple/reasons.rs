@@ -18,9 +18,7 @@ fn watcher(code: u64) -> Option<(&'static str, &'static str)> {
     Some(match code & 0xffff_ffff {
         0x8bad_f00d => ("watchdog", "the watchdog ended it: it took too long to start, to end or to answer an event"),
         0xc000_10ff => ("thermal", "the system ended it because the device was too hot"),
-        0xdead_10cc => {
-            ("resource_held", "it held a file lock or a database while it was being suspended")
-        }
+        0xdead_10cc => ("resource_held", "it held a file lock or a database while it was being suspended"),
         0xbaad_ca11 => ("killed", "it did not report a call to CallKit after a push message"),
         0xbad2_2222 => ("killed", "it was resumed too often for internet telephony"),
         0xbad5_ea15 => ("killed", "the system ended it for its network use in the background"),
@@ -52,7 +50,9 @@ fn termination(reason: &Termination) -> Option<(&'static str, String)> {
         "DYLD" => ("loader", dyld(code).to_owned()),
         "CODESIGNING" => ("code_signature", "the system found its code signature invalid".to_owned()),
         "JETSAM" | "MEMORYSTATUS" => ("out_of_memory", "the system ended it for want of memory".to_owned()),
-        "TCC" => ("privacy", "it used private data without saying what for (a usage description is missing)".to_owned()),
+        "TCC" => {
+            ("privacy", "it used private data without saying what for (a usage description is missing)".to_owned())
+        }
         "LIBXPC" => ("xpc", "libxpc ended it".to_owned()),
         "EXEC" => ("loader", "the system could not start it".to_owned()),
         "OBJC" => ("abort", "the Objective-C runtime ended it".to_owned()),
@@ -72,7 +72,9 @@ pub(super) fn jetsam(reason: &str) -> String {
         "vnode-limit" => "too many files were open in the system".to_owned(),
         "highwater" => "it held more memory than its soft limit".to_owned(),
         "fc-thrashing" => "files were read back again and again for want of memory".to_owned(),
-        "vm-compressor-space-shortage" | "vm-compressor-thrashing" => "the store of compressed memory was full".to_owned(),
+        "vm-compressor-space-shortage" | "vm-compressor-thrashing" => {
+            "the store of compressed memory was full".to_owned()
+        }
         "idle-exit" | "idle" => "it was idle".to_owned(),
         other => other.to_owned(),
     }
@@ -80,10 +82,12 @@ pub(super) fn jetsam(reason: &str) -> String {
 
 /// A trap instruction: compilers put one where a check of the language fails.
 pub(super) fn trap(diagnosis: &mut Diagnosis, scene: Option<&Scene>, name: &str, said: Evidence) -> String {
-    let names: Vec<String> = scene.map(|scene| scene.functions(3).into_iter().map(|(_, name)| name).collect()).unwrap_or_default();
+    let names: Vec<String> =
+        scene.map(|scene| scene.functions(3).into_iter().map(|(_, name)| name).collect()).unwrap_or_default();
     let has = |parts: &[&str]| names.iter().find(|name| parts.iter().any(|part| name.contains(part))).cloned();
     let frame = |function: &str| fact("frame", format!("{function} is on the stack"), None);
-    let swift_check = ["_assertionFailure", "_fatalErrorMessage", "assertionFailure(", "fatalError(", "_swift_runtime_on_report"];
+    let swift_check =
+        ["_assertionFailure", "_fatalErrorMessage", "assertionFailure(", "fatalError(", "_swift_runtime_on_report"];
     if let Some(function) = has(&swift_check) {
         diagnosis.kind = "assertion_failed";
         let text = "A check of Swift's library failed (a precondition, an unwrapped nil, an index out of range, `fatalError`) \
@@ -132,7 +136,8 @@ pub(super) fn resource(diagnosis: &mut Diagnosis, report: &Report, said: Evidenc
 /// Something guarded was touched.
 pub(super) fn guard(diagnosis: &mut Diagnosis, report: &Report, said: Evidence) -> String {
     diagnosis.kind = "guard_violation";
-    let words = [&report.message, &report.subtype].into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join(" ");
+    let words =
+        [&report.message, &report.subtype].into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join(" ");
     let what = if words.contains("MACH_PORT") {
         "a Mach port"
     } else if words.contains("FD") {
@@ -167,7 +172,8 @@ pub(super) fn ended(diagnosis: &mut Diagnosis, report: &Report, scene: Option<&S
         return clause;
     }
     let words: String = report.application.iter().map(|(_, text)| format!("{text}\n")).collect();
-    let names: Vec<String> = scene.map(|scene| scene.functions(16).into_iter().map(|(_, name)| name).collect()).unwrap_or_default();
+    let names: Vec<String> =
+        scene.map(|scene| scene.functions(16).into_iter().map(|(_, name)| name).collect()).unwrap_or_default();
     let has = |part: &str| names.iter().any(|name| name.contains(part));
     let (kind, clause) = if words.contains("stack buffer overflow") || has("__stack_chk_fail") {
         ("stack_smashing", "a function found its stack overwritten")
@@ -211,9 +217,10 @@ pub(super) fn add(diagnosis: &mut Diagnosis, target: &Target, report: &Report) {
     let words: Vec<String> = report
         .application
         .iter()
-        .map(|(_, text)| text.trim().to_owned())
+        .flat_map(|(_, text)| text.trim().lines())
         // dyld says how it started every program.
-        .filter(|text| !text.is_empty() && !matches!(text.as_str(), "dyld2 mode" | "dyld3 mode"))
+        .filter(|text| !text.is_empty() && !matches!(*text, "dyld2 mode" | "dyld3 mode"))
+        .map(str::to_owned)
         .collect();
     if diagnosis.message.is_none() && !words.is_empty() {
         diagnosis.message = Some(words.join("\n"));
