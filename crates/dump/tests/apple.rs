@@ -1,4 +1,5 @@
 //! Reports and cores of Apple's systems: every sample opens, and what is known of it from elsewhere holds.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
 
 use afterimage_dump::apple_report::ReportKind;
 use afterimage_dump::{Arch, Budget, Dump, ExceptionKind, Format, Os, Virt, open, open_source};

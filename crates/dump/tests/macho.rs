@@ -1,4 +1,5 @@
 //! Mach-O cores: built ones, and the head of lldb's sample.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
 
 use afterimage_dump::{Arch, Budget, Dump, DumpType, ExceptionKind, Format, MemoryExt, Os, Virt, open, open_source};
 use afterimage_testkit::build_macho::{Core, image, words};

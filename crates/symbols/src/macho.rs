@@ -165,7 +165,7 @@ impl MachObject {
             let flags = if section.flags & CODE != 0 { crate::elf::SHF_EXECINSTR } else { 0 };
             // What is not in the file (a dSYM has the sections of its program, without their bytes) has offset 0.
             let kind = if section.offset == 0 { crate::elf::SHT_NOBITS } else { 1 };
-            let section = Section {
+            Section {
                 name: 0,
                 kind,
                 flags,
@@ -175,8 +175,7 @@ impl MachObject {
                 link: 0,
                 info: 0,
                 entsize: 0,
-            };
-            section
+            }
         });
         let named: Vec<Section> = named.collect();
         let names = sections.iter().map(|section| elf_name(&section.segment, &section.name)).collect();

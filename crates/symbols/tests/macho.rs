@@ -1,4 +1,5 @@
 //! Mach-O files: the DWARF of real dSYM bundles against what `atos` said of the same addresses.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
 
 use afterimage_symbols::{Blob, MachObject, ModuleSymbols};
 use std::path::Path;

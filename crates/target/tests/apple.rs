@@ -1,4 +1,5 @@
 //! Reports of Apple's systems, symbolised from their dSYM bundles, against what `atos` made of the same files.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
 
 use afterimage_dump::{Budget, open};
 use afterimage_target::{FileMatch, Location, Options, Target, Trust};

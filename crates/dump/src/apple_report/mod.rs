@@ -59,7 +59,7 @@ fn decode(bytes: &[u8]) -> (Cow<'_, str>, bool) {
         };
         let units: Vec<u16> = bytes.chunks_exact(2).map(unit).collect();
         let text = String::from_utf16(&units);
-        let bad = text.is_err() || bytes.len() % 2 != 0;
+        let bad = text.is_err() || !bytes.len().is_multiple_of(2);
         (Cow::Owned(text.unwrap_or_else(|_| String::from_utf16_lossy(&units))), bad)
     };
     match bytes {

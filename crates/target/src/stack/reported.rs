@@ -39,7 +39,7 @@ fn physical(frames: &[ReportedFrame]) -> impl Iterator<Item = &[ReportedFrame]> 
 }
 
 /// The stack of the thread with this index.
-pub(crate) fn stack(report: &Report, thread: usize, arch: Arch, registers: Registers, limits: Limits) -> Stack {
+pub(super) fn stack(report: &Report, thread: usize, arch: Arch, registers: Registers, limits: Limits) -> Stack {
     let frames = report.threads.get(thread).map_or(&[][..], |thread| &thread.frames);
     let panicked = report.kind == ReportKind::Panic && thread == 0;
     let first = frames.first().map(|frame| frame.address);
