@@ -16,9 +16,12 @@ fn slices(name: &str) -> Option<Vec<MachObject>> {
     Some(MachObject::slices(&blob).unwrap())
 }
 
+/// Offset in the image, part of the function's name, file and line.
+type Place = (u64, &'static str, Option<(&'static str, u32)>);
+
 #[test]
 fn dsym_lines_are_those_of_atos() {
-    let truth: [(&str, &str, &[(u64, &str, Option<(&str, u32)>)]); 2] = [
+    let truth: [(&str, &str, &[Place]); 2] = [
         (
             "macsym/CrashingTest.dSYM-DWARF.zst",
             "01d2a9d51f8a35c892287c7cca13c5fc",

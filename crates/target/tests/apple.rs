@@ -56,7 +56,7 @@ fn last_part(path: Option<&str>) -> Option<&str> {
 fn dsym_bundles_give_what_atos_gave() {
     let Some(root) = samples() else { return };
     let bundles = bundles(&root);
-    let (mut agreed, mut differs) = (0, Vec::new());
+    let (mut agreed, mut by_dsym, mut with_line, mut differs) = (0, 0, 0, Vec::new());
     for (report, truth) in [
         ("single-target-crash.ips", "single-target-crash_symbolicated.crash"),
         ("single-target-crash.crash", "single-target-crash_symbolicated.crash"),
@@ -80,6 +80,9 @@ fn dsym_bundles_give_what_atos_gave() {
                 let lined = truth.line.is_none()
                     || truth.line == *line && last_part(truth.file.as_deref()) == last_part(ours.file.as_deref());
                 symbolised += usize::from(truth.line.is_some());
+                // Only those that atos added; the others have the name that the report itself has.
+                by_dsym += usize::from(truth.file.is_some() && named && lined);
+                with_line += usize::from(truth.line.is_some() && named && lined);
                 match named && lined {
                     true => agreed += 1,
                     false => differs.push(format!("{report} {:#x}: {truth:?} != {ours:?}", truth.address)),
@@ -90,7 +93,11 @@ fn dsym_bundles_give_what_atos_gave() {
         let matched = target.modules().iter().filter(|module| matches!(module.file(), FileMatch::BuildId(_))).count();
         assert_eq!(matched, 1, "{report}");
     }
-    println!("{agreed} frames agree with atos, {} differ: {differs:#?}", differs.len());
+    println!(
+        "{agreed} frames agree ({by_dsym} of them by a dSYM, {with_line} of those with a line), {} differ: {differs:#?}",
+        differs.len()
+    );
+    assert_eq!((by_dsym, with_line), (10, 6));
     assert!(differs.is_empty());
     assert!(agreed > 250, "{agreed}");
 }
@@ -216,4 +223,92 @@ fn reasons_in_words() {
         assert_eq!(diagnosis.kind, kind, "{more}: {}", diagnosis.headline);
         assert!(diagnosis.headline.contains(part), "{}", diagnosis.headline);
     }
+}
+
+/// What the fuzz target begins with, and what becomes of it when bytes change.
+#[test]
+fn changed_bytes_are_borne() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/apple");
+    let mut seeds: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    seeds.sort();
+    assert!(seeds.len() >= 8);
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = |below: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        (random % below as u64) as usize
+    };
+    let mut opened = 0;
+    for seed in seeds {
+        let whole = std::fs::read(&seed).unwrap();
+        for round in 0..300 {
+            let mut bytes = whole.clone();
+            for _ in 0..round.min(8) {
+                let at = next(bytes.len());
+                match next(4) {
+                    0 => bytes.truncate(at.max(64)),
+                    1 => bytes[at] = b"\0{}[]\":,9\n\xff- ("[next(14)],
+                    2 => bytes[at] ^= 1 << next(8),
+                    _ => {
+                        let piece = bytes[at..(at + next(64)).min(bytes.len())].to_vec();
+                        let to = next(bytes.len());
+                        bytes.splice(to..to, piece);
+                    }
+                }
+            }
+            let dump = afterimage_dump::open_source(&seed, std::sync::Arc::new(bytes), &Budget::default());
+            let Ok(dump) = dump else {
+                assert!(round > 0, "{}", seed.display());
+                continue;
+            };
+            opened += 1;
+            let target =
+                Target::new(dump, Options { use_system_files: false, ..Options::default() }, Budget::default());
+            target.prepare_stacks();
+            assert!(!target.diagnosis().headline.is_empty(), "{}", seed.display());
+            for thread in 0..target.dump().threads.len() {
+                for frame in &target.stack(thread).frames {
+                    let _ = (target.locate(frame.address), target.reported_image(frame.address));
+                }
+            }
+            let _ = target.modules().iter().map(|module| module.file()).count();
+        }
+    }
+    println!("{opened} of 2400 opened");
+    assert!(opened > 1200, "{opened}");
+}
+
+/// A core's stack is walked by frame pointers, and its image named.
+#[test]
+fn a_core_is_explained() {
+    use afterimage_testkit::build_macho::{Core, image, words};
+    let uuid = *b"0123456789abcdef";
+    let mut text = image(2, 0x1_0000_0000, 0x2000, uuid, None);
+    text.resize(0x2000, 0x90);
+    // call rel32 before each address that a call returns to.
+    for at in [0x1100, 0x1200] {
+        text[at - 5..at].copy_from_slice(&[0xe8, 0, 0, 0, 0]);
+    }
+    // mov eax, [rax]
+    text[0x1000..0x1002].copy_from_slice(&[0x8b, 0x00]);
+    let mut stack = vec![0u8; 0x1000];
+    for (at, value) in [(0x100, 0x7fff_0200_u64), (0x108, 0x1_0000_1100), (0x200, 0), (0x208, 0x1_0000_1200)] {
+        stack[at..at + 8].copy_from_slice(&value.to_le_bytes());
+    }
+    let mut registers = [0u64; 21];
+    (registers[16], registers[7], registers[6], registers[0]) = (0x1_0000_1000, 0x7fff_00f0, 0x7fff_0100, 0x10);
+    let bytes = Core::x86_64()
+        .thread(&[(4, words(&registers)), (6, vec![14, 4, 0x10, 0])])
+        .segment(0x1_0000_0000, 5, text, 0x2000)
+        .segment(0x7fff_0000, 3, stack, 0x1000)
+        .listed(0x1_0000_0000, uuid, "/a/App")
+        .bytes();
+    let dump = afterimage_dump::open_source(Path::new("core"), std::sync::Arc::new(bytes), &Budget::default()).unwrap();
+    let target = Target::new(dump, Options { use_system_files: false, ..Options::default() }, Budget::default());
+    let frames: Vec<u64> = target.stack(0).frames.iter().map(|frame| frame.address.address().0).collect();
+    println!("{} {frames:x?} {:?}", target.diagnosis().headline, target.stack(0).end);
+    assert_eq!(frames, [0x1_0000_1000, 0x1_0000_1100, 0x1_0000_1200]);
+    assert_eq!(target.module_at(afterimage_dump::Virt(0x1_0000_1000)).unwrap().name(), "App");
+    assert_eq!(target.diagnosis().kind, "null_read");
 }

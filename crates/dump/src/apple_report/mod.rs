@@ -109,7 +109,8 @@ fn probe(head: &[u8]) -> bool {
     }
     let titles = TITLES.iter().filter(|title| text.lines().any(|line| line.trim_start().starts_with(**title))).count();
     // One alone may stand in any text, unless it is the very first thing.
-    titles >= 2 || text.starts_with("panic(cpu ") || text.starts_with("Analysis of sampling")
+    let panics = |line: &str| line.trim_start().starts_with("panic(cpu ") && line.contains(" caller 0x");
+    titles >= 2 || text.lines().any(panics) || text.starts_with("Analysis of sampling")
 }
 
 fn open(path: &Path, source: SharedSource, budget: &Budget) -> Result<Dump, Error> {
