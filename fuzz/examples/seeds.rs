@@ -39,6 +39,28 @@ fn main() {
     write("breakpad", &breakpad());
     write("convert", &[&cores[..], &minidumps[..], &converted(&cores)].concat());
     write("explain", &explain);
+    // The reports among the corpus of `apple` are written by hand.
+    write("apple", &mach_cores());
+}
+
+/// Mach-O cores of both processors.
+fn mach_cores() -> Seeds {
+    use afterimage_testkit::build_macho::{Core, image, words};
+    let uuid = *b"0123456789abcdef";
+    let mut registers: Vec<u64> = (0..21).collect();
+    registers[16] = 0x1_0000_0100;
+    registers[7] = 0x7fff_0100;
+    let program = image(2, 0x1_0000_0000, 0x1000, uuid, None);
+    let intel = Core::x86_64()
+        .thread(&[(4, words(&registers)), (6, vec![14, 6, 0x10, 0])])
+        .segment(0x1_0000_0000, 5, program, 0x1000)
+        .segment(0x7fff_0000, 3, vec![0; 0x200], 0x1000)
+        .listed(0x1_0000_0000, uuid, "/a/App")
+        .note("process metadata", b"{\"threads\":[{\"thread_id\":501}]}".to_vec());
+    let arm = Core::arm64()
+        .thread(&[(6, words(&(100..134).collect::<Vec<u64>>())), (7, vec![0x18, 0, 0x9200_0046, 0])])
+        .segment(0x1000, 1, vec![1; 64], 64);
+    vec![("core-x86_64".to_owned(), intel.bytes()), ("core-arm64".to_owned(), arm.bytes())]
 }
 
 fn write(target: &str, seeds: &[(String, Vec<u8>)]) {

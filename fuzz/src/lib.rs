@@ -38,6 +38,7 @@ pub const BODIES: &[Body] = &[
     ("explain", explain),
     ("convert", convert),
     ("system_images", system_images),
+    ("apple", apple),
 ];
 
 /// What the program uses, but no more unpacked bytes than stay in memory: the disk is slow and the network of limits
@@ -150,6 +151,11 @@ impl afterimage_dump::write::layout::Output for Bin {
         self.0 = self.0.checked_sub(len).ok_or(std::io::ErrorKind::StorageFull)?;
         Ok(())
     }
+}
+
+/// Reports of Apple's systems and Mach-O cores, as far as [`explain`] goes.
+pub fn apple(bytes: &[u8]) {
+    explain(bytes);
 }
 
 /// Everything that `explain` and `show` do, from bytes to rows, without files and network.

@@ -35,6 +35,8 @@ pub static FORMATS: &[FormatReader] = &[
     crate::system::sadump::READER,
     crate::system::vmware::READER,
     crate::system::macos_kernel::READER,
+    crate::macho::READER,
+    crate::apple_report::READER,
     // Last: it has no magic.
     crate::system::raw::READER,
 ];

@@ -20,6 +20,7 @@
 //! only from a place that the dump itself says was zero.
 
 mod address;
+pub mod apple_report;
 pub mod arch;
 mod budget;
 pub mod bytes;
@@ -29,6 +30,7 @@ pub mod elf_core;
 mod error;
 mod formats;
 mod machine;
+pub mod macho;
 mod memory;
 pub mod minidump;
 mod model;

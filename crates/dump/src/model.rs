@@ -2,6 +2,7 @@
 //!
 //! *Trap*: nearly every field can be missing. `None` means that the container does not say, never zero.
 
+use crate::apple_report::Report;
 use crate::compressed::Compression;
 use crate::machine::Machine;
 use crate::registers::Registers;
@@ -208,6 +209,8 @@ pub struct Dump {
     pub file_size: u64,
     /// The machine, if the dump is of a whole one; its processors are then the [`Dump::threads`].
     pub machine: Option<Box<Machine>>,
+    /// What a crash report tells beyond all this, if the dump is one; its stacks go by the index in [`Dump::threads`].
+    pub report: Option<Box<Report>>,
 }
 
 impl Dump {
@@ -352,6 +355,11 @@ pub enum ExceptionKind {
         code: u64,
         /// Further codes.
         parameters: Vec<u64>,
+    },
+    /// A kernel that stopped its machine itself.
+    Panic {
+        /// The address in the kernel that called for it.
+        caller: Option<u64>,
     },
 }
 

@@ -86,6 +86,10 @@ impl Write for Bounded {
 /// different tools and compilers spell differently.
 pub fn short_name(name: &str) -> String {
     let name = name.strip_suffix("@plt").unwrap_or(name);
+    // Objective-C: `-[Class method:]`, and blocks in it; its brackets are the name.
+    if (name.contains("-[") || name.contains("+[")) && name.contains(']') && !name.contains('<') {
+        return name.to_owned();
+    }
     let name = name.find(" [clone ").and_then(|at| name.get(..at)).unwrap_or(name);
     let mut out = String::with_capacity(name.len());
     let mut rest = name;

@@ -1,4 +1,4 @@
-//! From a module's bytes to names, source lines and unwind rules: ELF symbol tables, DWARF 2 to 5, call-frame
+//! From a module's bytes to names, source lines and unwind rules: ELF and Mach-O symbol tables, DWARF 2 to 5, call-frame
 //! information, Breakpad symbol files.
 //!
 //! What it is not: it does no I/O (a driver hands it bytes as [`Blob`] and answers [`Files`]), and it knows nothing of
@@ -20,6 +20,7 @@ mod elf;
 mod error;
 mod files;
 mod machine;
+mod macho;
 mod module;
 
 pub use demangle::{demangle, short_name};
@@ -27,4 +28,5 @@ pub use elf::{ElfObject, ElfSegment, build_id_of_image};
 pub use error::Error;
 pub use files::{Blob, Files, NoFiles};
 pub use machine::{CfiMiss, CfiSource, Machine, Step};
+pub use macho::MachObject;
 pub use module::{Function, FunctionKind, ModuleSymbols, SourceFrame};

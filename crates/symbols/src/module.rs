@@ -17,7 +17,7 @@ use crate::breakpad::Breakpad;
 use crate::cfi::FrameTables;
 use crate::dwarf::{DwarfFile, Found};
 use crate::elf::{ET_REL, SymbolTable, unpack_xz};
-use crate::{Blob, CfiMiss, ElfObject, Error, Files, Machine, Step, demangle};
+use crate::{Blob, CfiMiss, ElfObject, Error, Files, MachObject, Machine, NoFiles, Step, demangle};
 use std::sync::{Arc, OnceLock};
 
 /// What a name stands for.
@@ -87,6 +87,13 @@ enum Source {
     None,
     Elf(Box<Elf>),
     Breakpad(Box<Breakpad>),
+    Mach(Box<Mach>),
+}
+
+/// What is known of a Mach-O module.
+struct Mach {
+    object: MachObject,
+    dwarf: Option<DwarfFile>,
 }
 
 /// Everything known about the code of one module. All addresses are the module's own.
@@ -120,6 +127,12 @@ impl ModuleSymbols {
         Ok(ModuleSymbols { source: Source::Breakpad(Box::new(Breakpad::parse(sym)?)) })
     }
 
+    /// From a Mach-O file: a program, a library, or the DWARF of a `.dSYM` bundle.
+    pub fn from_macho(object: MachObject) -> Self {
+        let dwarf = object.has_debug_info().then(|| DwarfFile::new(Arc::clone(object.object()), Arc::new(NoFiles)));
+        ModuleSymbols { source: Source::Mach(Box::new(Mach { object, dwarf })) }
+    }
+
     /// Nothing is known.
     pub fn none() -> Self {
         ModuleSymbols { source: Source::None }
@@ -131,6 +144,10 @@ impl ModuleSymbols {
         let elf = match &self.source {
             Source::None => return Vec::new(),
             Source::Breakpad(_) => return vec!["breakpad"],
+            Source::Mach(mach) => {
+                let tables = [(mach.object.has_symbols(), "symtab"), (mach.dwarf.is_some(), "dwarf")];
+                return tables.into_iter().filter(|(there, _)| *there).map(|(_, name)| name).collect();
+            }
             Source::Elf(elf) => elf,
         };
         let any = |test: &dyn Fn(&ElfObject) -> bool| elf.objects().any(test);
@@ -154,6 +171,7 @@ impl ModuleSymbols {
         let elf = match &self.source {
             Source::None => return None,
             Source::Elf(elf) => elf,
+            Source::Mach(mach) => return mach.function(at),
             Source::Breakpad(breakpad) => {
                 let named = breakpad.function(at)?;
                 return Some(Function {
@@ -189,6 +207,7 @@ impl ModuleSymbols {
         match &self.source {
             Source::None => None,
             Source::Breakpad(breakpad) => breakpad.address_of(raw),
+            Source::Mach(mach) => mach.object.by_name(raw.as_bytes()),
             Source::Elf(elf) => {
                 let find = |object: &ElfObject, table: Option<&SymbolTable>| table?.by_name(object, raw.as_bytes());
                 // The dynamic table is small, and has what a debugger looks for in libc and ld.so.
@@ -207,6 +226,7 @@ impl ModuleSymbols {
             Source::None => Vec::new(),
             Source::Breakpad(breakpad) => breakpad.locate(at),
             Source::Elf(elf) => elf.locate(at),
+            Source::Mach(mach) => mach.dwarf.as_ref().map_or_else(Vec::new, |dwarf| dwarf.locate(at, true)),
         };
         found
             .into_iter()
@@ -227,10 +247,32 @@ impl ModuleSymbols {
     /// Why no table gave the caller; the reason of the best table that there is.
     pub fn unwind(&self, at: u64, machine: &dyn Machine) -> Result<Step, CfiMiss> {
         match &self.source {
-            Source::None => Err(CfiMiss::NoTables),
+            Source::None | Source::Mach(_) => Err(CfiMiss::NoTables),
             Source::Breakpad(breakpad) => breakpad.unwind(at, machine),
             Source::Elf(elf) => elf.unwind(at, machine),
         }
+    }
+}
+
+impl Mach {
+    fn function(&self, at: u64) -> Option<Function> {
+        let ((start, end, raw), source) = match self.object.function(at) {
+            Some((start, end, name)) => ((start, end, String::from_utf8_lossy(name).into_owned()), "symtab"),
+            None => {
+                let found = self.dwarf.as_ref()?.locate(at, true).pop()?;
+                let ((start, end), raw) = (found.range?, found.raw?);
+                ((start, end, raw), "dwarf")
+            }
+        };
+        Some(Function {
+            name: demangle(&raw),
+            raw,
+            start,
+            size: Some(end - start),
+            exact: true,
+            kind: FunctionKind::Function,
+            source,
+        })
     }
 }
 

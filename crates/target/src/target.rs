@@ -37,6 +37,7 @@ pub struct Target {
     purse: stack::Purse,
     locations: Mutex<HashMap<CodeAddr, Arc<[Location]>>>,
     diagnosis: OnceLock<Diagnosis>,
+    reported: OnceLock<stack::reported::Reported>,
 }
 
 impl Target {
@@ -55,6 +56,7 @@ impl Target {
             purse: stack::Purse::default(),
             locations: Mutex::default(),
             diagnosis: OnceLock::new(),
+            reported: OnceLock::new(),
         }
     }
 
@@ -184,12 +186,34 @@ impl Target {
         if let Some(known) = self.locations.lock().unwrap_or_else(PoisonError::into_inner).get(&address) {
             return known.clone();
         }
-        let found: Arc<[Location]> = match self.module_at(address.lookup()) {
-            Some(module) => modules::locate(module, address).into(),
-            None => Arc::from([]),
+        let found = match self.module_at(address.lookup()) {
+            Some(module) => modules::locate(module, address),
+            None => Vec::new(),
         };
+        let found: Arc<[Location]> = self.or_reported(address, found).into();
         self.locations.lock().unwrap_or_else(PoisonError::into_inner).insert(address, found.clone());
         found
+    }
+
+    /// What debug information tells of a place, or what the report states where that is more.
+    fn or_reported(&self, address: CodeAddr, found: Vec<Location>) -> Vec<Location> {
+        let Some(report) = &self.dump().report else { return found };
+        if found.iter().any(|place| place.line.is_some()) {
+            return found;
+        }
+        let reported = self.reported.get_or_init(|| stack::reported::places(report));
+        match reported.get(&address.address().0).map(|said| &said.locations) {
+            Some(places) if found.is_empty() || places.iter().any(|place| place.line.is_some()) => places.clone(),
+            _ => found,
+        }
+    }
+
+    /// The image that a report names for a code address, where the dump is a report; its list of images may be shorter.
+    #[must_use]
+    pub fn reported_image(&self, address: CodeAddr) -> Option<&str> {
+        let report = self.dump().report.as_ref()?;
+        let reported = self.reported.get_or_init(|| stack::reported::places(report));
+        reported.get(&address.address().0)?.image.as_deref()
     }
 
     /// The name of the function at a code address, demangled, by the symbol tables if they know it: it costs a

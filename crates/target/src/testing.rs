@@ -54,5 +54,6 @@ pub(crate) fn dump(pieces: Vec<(u64, Vec<u8>)>) -> Dump {
         missing_bytes: 0,
         file_size,
         machine: None,
+        report: None,
     }
 }

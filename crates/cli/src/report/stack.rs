@@ -40,7 +40,10 @@ pub fn write(target: &Target, thread: usize, common: &Common, out: &mut dyn Writ
         (Ok(function), _) if common.verbose => clean(function),
         // Without arguments and their types: those are in the tables.
         (Ok(function), _) => clean(&afterimage_symbols::short_name(function)),
-        (Err(_), Ok(module)) => format!("{}+{:#x}", clean(module), row.module_offset.as_ref().map_or(0, |at| at.0)),
+        (Err(_), Ok(module)) => match &row.module_offset {
+            Ok(offset) => format!("{}+{:#x}", clean(module), offset.0),
+            Err(_) => format!("{:#x} in {}", row.pc.0, clean(module)),
+        },
         (Err(_), Err(_)) => format!("{:#x}", row.pc.0),
     };
     let width = lines
@@ -161,7 +164,7 @@ fn without_runtime(target: &Target, thread: usize) -> (Vec<FrameRow>, usize) {
 fn trust_note(row: &FrameRow, verbose: bool) -> Option<String> {
     let why = row.why.as_ref().ok().filter(|_| verbose).map(|why| format!(": {}", clean(why))).unwrap_or_default();
     match row.trust {
-        "context" | "cfi" if why.is_empty() => None,
+        "context" | "cfi" | "reported" if why.is_empty() => None,
         "context" | "cfi" => Some(format!("[{}{why}]", row.trust)),
         "signal_frame" => Some(format!("[interrupted by the signal{why}]")),
         "call_site" => Some(format!("[from the call just made{why}]")),

@@ -99,6 +99,11 @@ pub fn plan<'d>(dump: &'d Dump, request: &Request) -> Result<Conversion<'d>, Con
     if format == dump.format && same_type && dump.missing_bytes == 0 {
         return Ok(Conversion { dump, form: Form::Copy, format, dump_type, lost: Vec::new() });
     }
+    if dump.report.is_some() {
+        return Err(ConvertError::Unsupported {
+            what: "a crash report holds no memory that could be written".to_owned(),
+        });
+    }
     let mut stored = DumpMemory::stored(dump);
     let claimed = stored.iter().fold(0u64, |sum, range| sum.saturating_add(range.end - range.start));
     if claimed > dump.file_size.saturating_mul(MOST_SHARED).saturating_add(FREE) {

@@ -163,10 +163,11 @@ fn exception_text(dump: &Dump) -> Option<String> {
         ExceptionKind::Signal { .. } => return None,
         ExceptionKind::Windows { code, flags, .. } => ("windows", [u64::from(*code), u64::from(*flags)]),
         ExceptionKind::Mach { exception, code, .. } => ("mach", [u64::from(*exception), *code]),
+        ExceptionKind::Panic { .. } => return None,
     };
     let parameters = match &dump.exception.as_ref()?.kind {
         ExceptionKind::Windows { parameters, .. } | ExceptionKind::Mach { parameters, .. } => parameters.as_slice(),
-        ExceptionKind::Signal { .. } => &[],
+        ExceptionKind::Signal { .. } | ExceptionKind::Panic { .. } => &[],
     };
     let numbers = numbers.iter().chain(parameters).map(|number| format!(" {number:#x}")).collect::<String>();
     Some(format!("{system}{numbers}"))
@@ -179,6 +180,7 @@ fn signal(dump: &Dump, lost: &mut Vec<String>) -> Option<i32> {
         ExceptionKind::Signal { signo, .. } => return Some(*signo),
         ExceptionKind::Windows { code, .. } => (of_windows(*code), format!("exception {code:#x}")),
         ExceptionKind::Mach { exception, .. } => (of_mach(*exception), format!("Mach exception {exception}")),
+        ExceptionKind::Panic { .. } => (SIGABRT, "the kernel's panic".to_owned()),
     };
     lost.push(format!("{was} is written as signal {signal}: a core knows only signals, and only afterimage the other"));
     Some(signal)

@@ -202,6 +202,7 @@ fn assemble(mut reading: Reading<'_>, source: SharedSource, segments: &[Segment]
         missing_bytes: space.missing,
         file_size: source.len(),
         machine: None,
+        report: None,
     };
     name_special_regions(&mut dump);
     start_block::read(&mut dump, reading.budget);

@@ -91,6 +91,7 @@ impl Draft {
             missing_bytes: 0,
             file_size: source.len(),
             machine: None,
+            report: None,
         };
         Self {
             dump,

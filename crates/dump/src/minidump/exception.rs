@@ -83,7 +83,7 @@ pub(super) fn finish(input: &Input<'_>, draft: &mut Draft) {
         let signal = match &exception.kind {
             ExceptionKind::Signal { signo, .. } => Some(*signo),
             ExceptionKind::Mach { .. } => exc_crash_signal(&found.parameters),
-            ExceptionKind::Windows { .. } => None,
+            ExceptionKind::Windows { .. } | ExceptionKind::Panic { .. } => None,
         };
         let place = exception.tid.and_then(|tid| draft.threads.get(&tid)).copied();
         if let Some(thread) = place.and_then(|index| draft.dump.threads.get_mut(index)) {

@@ -52,6 +52,7 @@ pub(crate) fn machine_dump(
         missing_bytes: 0,
         file_size: source.len(),
         machine: Some(Box::new(machine)),
+        report: None,
     }
 }
 

@@ -219,6 +219,42 @@ impl ElfObject {
         })
     }
 
+    /// A file of another container whose sections go by these names: DWARF is read out of it, nothing else.
+    pub(crate) fn of_sections(
+        blob: Blob,
+        is_64: bool,
+        little: bool,
+        sections: Vec<Section>,
+        names: Vec<Vec<u8>>,
+    ) -> Self {
+        let mut by_name: HashMap<Box<[u8]>, u32> = HashMap::new();
+        for (index, name) in names.into_iter().enumerate() {
+            by_name.entry(name.into()).or_insert(index as u32);
+        }
+        ElfObject {
+            is_64,
+            little,
+            machine: 0,
+            // ET_DYN: linked.
+            file_type: 3,
+            flags: 0,
+            entry: 0,
+            image: None,
+            programs: Vec::new(),
+            segments: Vec::new(),
+            sections,
+            section_names: (0, 0),
+            by_address: OnceLock::new(),
+            by_name: OnceLock::from(by_name),
+            unpacked: HashMap::new(),
+            build_id: OnceLock::from(None),
+            symtab: OnceLock::from(None),
+            dynsym: OnceLock::from(None),
+            plt: OnceLock::new(),
+            blob,
+        }
+    }
+
     /// The whole file.
     pub(crate) fn data(&self) -> &[u8] {
         (*self.blob).as_ref()

@@ -10,7 +10,7 @@ use afterimage_target::Target;
 row! {
     /// What file this is: one row.
     DumpRow {
-        /// Container: `elf`, `minidump`, `kdump`, `lime`, `avml`, `raw`, `windows` …
+        /// Container: `elf`, `minidump`, `kdump`, `lime`, `avml`, `raw`, `windows`, `mach-o`, `apple-report` …
         format: &'static str,
         /// What the container is packed with: `zstd`, `lz4`, `xz`, `gzip`, `bzip2`.
         compression: Field<&'static str>,

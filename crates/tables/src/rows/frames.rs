@@ -6,7 +6,7 @@ use crate::declare::row;
 use crate::sink::Sink;
 use crate::table::{Params, TableError, emit};
 use afterimage_dump::CodeAddr;
-use afterimage_target::{Frame, Location, Module, StackEnd, Target};
+use afterimage_target::{Frame, Location, Module, StackEnd, Target, Trust};
 
 row! {
     /// The frames of the threads' stacks, innermost first. Inlined functions have rows of their own.
@@ -33,7 +33,8 @@ row! {
         column: Field<u32>,
         /// Whether the function was inlined into the next row's.
         inlined: bool,
-        /// How the frame was found: `context`, `signal_frame`, `cfi`, `call_site`, `frame_pointer`, `scan`.
+        /// How the frame was found: `context`, `signal_frame`, `cfi`, `call_site`, `frame_pointer`, `scan`, or
+        /// `reported` where the dump is a report.
         trust: &'static str,
         /// Why a better rule failed.
         why: Field<String>,
@@ -59,16 +60,16 @@ pub fn rows_upto(target: &Target, thread: usize, frames: usize) -> Vec<FrameRow>
         let module = target.module_at(frame.address.lookup());
         let places = target.locate(frame.address);
         if places.is_empty() {
-            rows.push(row(tid, rows.len() + hidden, frame, module, &Location::default()));
+            rows.push(row(target, tid, rows.len() + hidden, frame, module, &Location::default()));
         }
         for place in places.iter() {
-            rows.push(row(tid, rows.len() + hidden, frame, module, place));
+            rows.push(row(target, tid, rows.len() + hidden, frame, module, place));
         }
     }
     rows
 }
 
-fn row(tid: u32, index: usize, frame: &Frame, module: Option<&Module>, place: &Location) -> FrameRow {
+fn row(target: &Target, tid: u32, index: usize, frame: &Frame, module: Option<&Module>, place: &Location) -> FrameRow {
     let no_module = Absent::because("the address lies in no module");
     let no_symbol = match module {
         Some(_) => Absent::because("no symbol covers the address"),
@@ -85,14 +86,22 @@ fn row(tid: u32, index: usize, frame: &Frame, module: Option<&Module>, place: &L
         pc: Addr(at.0),
         function: place.function.clone().ok_or(no_symbol.clone()),
         offset: place.offset.ok_or(if place.inlined { Absent::because("inlined") } else { no_symbol }),
-        module: module.map(|module| module.name().to_owned()).ok_or(no_module.clone()),
+        module: module
+            .map(|module| module.name())
+            .or_else(|| target.reported_image(frame.address))
+            .map(str::to_owned)
+            .ok_or(no_module.clone()),
         module_offset: module.map(|module| Addr(at.0.wrapping_sub(module.base.0))).ok_or(no_module),
         file: place.file.clone().ok_or(no_line.clone()),
         line: place.line.ok_or(no_line.clone()),
         column: place.column.ok_or(no_line),
         inlined: place.inlined,
         trust: frame.trust.word(),
-        why: if frame.why.is_empty() { Err(Absent::because("the best rule held")) } else { Ok(frame.why.clone()) },
+        why: match (frame.why.is_empty(), frame.trust) {
+            (false, _) => Ok(frame.why.clone()),
+            (true, Trust::Reported) => Err(Absent::because("the report states it")),
+            (true, _) => Err(Absent::because("the best rule held")),
+        },
     }
 }
 

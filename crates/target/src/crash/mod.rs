@@ -1,6 +1,7 @@
 //! What happened, where, and why: sentences, each with the evidence that carries it.
 
 mod abort;
+mod apple;
 mod cpp;
 mod fault;
 mod foreign;
@@ -92,6 +93,9 @@ impl Diagnosis {
 
 /// Works out the verdict.
 pub(crate) fn diagnose(target: &Target) -> Diagnosis {
+    if let Some(report) = &target.dump().report {
+        return apple::explain(target, report);
+    }
     let Some(exception) = &target.dump().exception else { return healthy(target) };
     let Some(scene) = Scene::new(target) else { return without_thread(target) };
     match &exception.kind {

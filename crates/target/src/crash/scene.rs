@@ -59,7 +59,10 @@ impl<'a> Scene<'a> {
             let at = frame.address.address();
             return match self.target.module_at(frame.address.lookup()) {
                 Some(module) => format!("{}+{:#x}", module.name(), at.0.wrapping_sub(module.base.0)),
-                None => format!("{at}"),
+                None => match self.target.reported_image(frame.address) {
+                    Some(image) => format!("{image} at {at}"),
+                    None => format!("{at}"),
+                },
             };
         };
         let function = place.function.unwrap_or_else(|| "an unnamed function".to_owned());

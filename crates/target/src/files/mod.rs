@@ -8,6 +8,7 @@
 pub(crate) mod breakpad;
 pub(crate) mod debug;
 pub(crate) mod image;
+pub(crate) mod macho;
 pub(crate) mod map;
 pub(crate) mod search;
 pub(crate) mod verify;
@@ -92,6 +93,7 @@ pub(crate) struct Finder {
     /// Files by path, so that a file that several modules ask for is mapped once. `None`: no ELF file is there.
     opened: Mutex<HashMap<PathBuf, Option<Arc<ElfFile>>>>,
     named: OnceLock<search::Named>,
+    mach: OnceLock<macho::MachFiles>,
 }
 
 /// Most remarks that are kept: a hostile dump could make one for each of a million modules.
@@ -107,6 +109,7 @@ impl Finder {
             issues: Mutex::default(),
             opened: Mutex::default(),
             named: OnceLock::new(),
+            mach: OnceLock::new(),
         }
     }
 
@@ -136,6 +139,11 @@ impl Finder {
     /// Forgets that there was no file at a path: it has just been downloaded.
     pub(crate) fn forget(&self, path: &Path) {
         self.opened.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
+    }
+
+    /// Mach-O files that the user named, looked at once.
+    pub(crate) fn mach(&self) -> &macho::MachFiles {
+        self.mach.get_or_init(|| macho::MachFiles::new(self))
     }
 
     /// What the user named, looked at once.

@@ -10,7 +10,7 @@
 use super::headers::{ET_EXEC, Headers, PAGE, PF_X, PT_INTERP};
 use super::linkmap::{self, LinkEntry};
 use super::records::kind_of_name;
-use super::{Module, ModuleKind, links, records};
+use super::{Module, ModuleKind, apple, links, records};
 use crate::files::Finder;
 use crate::files::breakpad::{Identity, debug_id};
 use crate::files::search::{self, Hit, Wanted};
@@ -90,7 +90,9 @@ pub(super) fn undeleted(path: &str) -> (&str, bool) {
 /// Lists the modules of a dump by base address.
 pub(crate) fn list(finder: &Arc<Finder>) -> Vec<Module> {
     let dump = &*finder.dump;
-    let mut modules = if dump.format == Format::Minidump && !dump.modules.is_empty() {
+    let mut modules = if apple::is_apple(dump) {
+        apple::modules(finder)
+    } else if dump.format == Format::Minidump && !dump.modules.is_empty() {
         records::modules(finder)
     } else {
         from_elf_core(finder)

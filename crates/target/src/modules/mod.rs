@@ -3,6 +3,7 @@
 //! *Trap*: [`Module::bias`] is what the dump says when it is opened. Symbols may count from somewhere else (a Breakpad
 //! file counts from the module's base), so whoever asks [`Module::symbols`] subtracts [`Module::symbol_bias`].
 
+pub(crate) mod apple;
 pub(crate) mod headers;
 mod linkmap;
 mod links;
@@ -134,6 +135,11 @@ impl Module {
     fn find(&self) -> Hit {
         if self.kind == ModuleKind::Vdso {
             return Hit { matched: FileMatch::InDump, file: None, bias: None };
+        }
+        if apple::is_apple(&self.finder.dump) {
+            let path = self.build_id.as_deref().and_then(|uuid| self.finder.mach().path(uuid));
+            let matched = path.map_or(FileMatch::NotFound, |path| FileMatch::BuildId(path.to_owned()));
+            return Hit { matched, file: None, bias: None };
         }
         if !self.is_elf || self.path.is_empty() {
             return Hit { matched: FileMatch::NotFound, file: None, bias: None };

@@ -22,6 +22,9 @@ impl Loaded {
     /// Puts together what can be found for a module; reads headers only.
     pub(crate) fn of(module: &Module) -> Self {
         let finder = &module.finder;
+        if super::apple::is_apple(&finder.dump) {
+            return Self::of_macho(module);
+        }
         let from_minidump = finder.dump.format == Format::Minidump;
         let sym = || {
             let wanted = module.breakpad.as_ref()?;
@@ -62,6 +65,19 @@ impl Loaded {
         let path = debug.as_ref().map(|debug| debug.path.clone());
         let symbols = ModuleSymbols::from_elf(object, debug.and_then(|debug| debug.reopen()), Arc::new(driver));
         Self { symbols, bias: bias.unwrap_or(module.bias), has_debug_info, debug: path }
+    }
+
+    fn of_macho(module: &Module) -> Self {
+        let found = module.build_id.as_deref().and_then(|uuid| module.finder.mach().open(uuid));
+        match found {
+            Some((path, object)) => Self {
+                bias: module.base.0.wrapping_sub(object.image_base()),
+                has_debug_info: object.has_debug_info(),
+                symbols: ModuleSymbols::from_macho(object),
+                debug: Some(path),
+            },
+            None => Self { symbols: ModuleSymbols::none(), bias: module.bias, has_debug_info: false, debug: None },
+        }
     }
 }
 

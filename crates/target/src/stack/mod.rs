@@ -17,6 +17,7 @@ mod callsite;
 mod code;
 mod links;
 mod purse;
+pub(crate) mod reported;
 mod rules;
 mod scan;
 mod signal;
@@ -36,6 +37,8 @@ use rayon::prelude::*;
 /// How a frame was found, from the surest to the weakest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Trust {
+    /// A report states it; there is nothing to check it by.
+    Reported,
     /// The registers of the thread itself.
     Context,
     /// Registers that the kernel saved when it delivered a signal.
@@ -56,6 +59,7 @@ impl Trust {
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
+            Self::Reported => "reported",
             Self::Context => "context",
             Self::SignalFrame => "signal_frame",
             Self::Cfi => "cfi",
@@ -121,14 +125,19 @@ pub struct Omitted {
 }
 
 /// Unwinds the thread with this index. The crashed thread starts at the exception's registers.
-pub(crate) fn unwind(target: &Target, thread: usize) -> Stack {
+pub(crate) fn unwind(target: &Target, index: usize) -> Stack {
     let dump = target.dump();
-    let Some(thread) = dump.threads.get(thread) else {
+    let Some(thread) = dump.threads.get(index) else {
         return Stack::default();
     };
     let exception = dump.exception.as_ref().filter(|exception| exception.tid == Some(thread.tid));
     let registers = exception.and_then(|exception| exception.registers).unwrap_or(thread.registers);
     let limits = target.purse().limits(target.budget().max_frames);
+    if let Some(report) = &dump.report {
+        let stack = reported::stack(report, index, dump.arch, registers, limits);
+        target.purse().pay(&stack);
+        return stack;
+    }
     let mut stack = walk::walk(&world::TargetWorld::new(target), registers, limits);
     // A list that grows has room for four at first: 2 KiB for each of 65 536 threads with one frame.
     stack.frames.shrink_to_fit();

@@ -82,5 +82,8 @@ fn record(exception: &Exception) -> Record<'_> {
             let parameters = parameters.get(..len).unwrap_or_default();
             Record { code: *exception, flags: *code as u32, address: address.unwrap_or(0), parameters }
         }
+        ExceptionKind::Panic { caller } => {
+            Record { code: 0, flags: 0, address: caller.or(address).unwrap_or(0), parameters: &[] }
+        }
     }
 }
