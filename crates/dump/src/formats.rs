@@ -19,7 +19,7 @@ pub struct FormatReader {
 }
 
 /// All containers that can be read, in the order they are tried.
-pub static FORMATS: &[FormatReader] = &[crate::elf_core::READER, crate::minidump::READER];
+pub static FORMATS: &[FormatReader] = &[crate::elf_core::READER, crate::minidump::READER, crate::system::windows::READER];
 
 /// Opens the dump in a file, packed or not.
 ///
@@ -82,7 +82,7 @@ fn looks_like(head: &[u8]) -> String {
     let known: &[(&[u8], &str)] = &[
         (b"\x7fELF", "it is an ELF file of another kind than a core (a program, library or object)"),
         (b"MZ", "it is a Windows program or library"),
-        (b"PAGE", "it looks like a Windows crash dump of a whole machine, which is not read yet"),
+        (b"PAGE", "it looks like a page file of Windows, or a crash dump whose header was not finished"),
         (b"KDUMP   ", "it looks like a kdump of a whole machine, which is not read yet"),
         (b"EMiL", "it looks like a LiME image of a whole machine, which is not read yet"),
         (b"PK\x03\x04", "it is a zip archive"),

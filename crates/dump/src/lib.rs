@@ -32,6 +32,7 @@ mod machine;
 mod memory;
 pub mod minidump;
 mod model;
+pub mod paging;
 mod registers;
 mod segments;
 pub mod source;

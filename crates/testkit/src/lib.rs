@@ -9,6 +9,7 @@
 
 pub mod build_core;
 pub mod build_minidump;
+pub mod build_windows_dump;
 pub mod crashers;
 pub mod hostile;
 pub mod live;
