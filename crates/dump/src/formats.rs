@@ -19,7 +19,8 @@ pub struct FormatReader {
 }
 
 /// All containers that can be read, in the order they are tried.
-pub static FORMATS: &[FormatReader] = &[crate::elf_core::READER, crate::minidump::READER, crate::system::windows::READER];
+pub static FORMATS: &[FormatReader] =
+    &[crate::elf_core::READER, crate::minidump::READER, crate::system::windows::READER];
 
 /// Opens the dump in a file, packed or not.
 ///

@@ -5,6 +5,7 @@ use crate::cell::{Absent, Field, Time};
 use crate::declare::row;
 use crate::sink::Sink;
 use crate::table::{Params, TableError, emit};
+use afterimage_dump::Dump;
 use afterimage_target::Target;
 
 row! {
@@ -49,6 +50,14 @@ row! {
     }
 }
 
+/// Bytes by virtual address where there are any, else those of a machine's physical memory.
+fn present_bytes(dump: &Dump) -> u64 {
+    match dump.regions.iter().map(|region| region.present_bytes).fold(0, u64::saturating_add) {
+        0 => dump.machine.as_ref().map_or(0, |machine| machine.sizes().present),
+        bytes => bytes,
+    }
+}
+
 /// The one row.
 #[must_use]
 pub fn row(target: &Target) -> DumpRow {
@@ -67,7 +76,7 @@ pub fn row(target: &Target) -> DumpRow {
         time: said(dump.time.map(Time)),
         writer: said(dump.writer.clone()),
         threads: dump.threads.len(),
-        present_bytes: dump.regions.iter().map(|region| region.present_bytes).fold(0, u64::saturating_add),
+        present_bytes: present_bytes(dump),
         file_bytes: dump.file_size,
         missing_bytes: dump.missing_bytes,
         complete: dump.complete(),

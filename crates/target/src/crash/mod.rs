@@ -92,6 +92,9 @@ impl Diagnosis {
 
 /// Works out the verdict.
 pub(crate) fn diagnose(target: &Target) -> Diagnosis {
+    if let Some(stop) = target.dump().machine.as_ref().and_then(|machine| machine.stop.as_deref()) {
+        return crate::stop::diagnose(target, stop);
+    }
     let Some(exception) = &target.dump().exception else { return healthy(target) };
     let Some(scene) = Scene::new(target) else { return without_thread(target) };
     match &exception.kind {

@@ -22,7 +22,7 @@ impl Loaded {
     /// Puts together what can be found for a module; reads headers only.
     pub(crate) fn of(module: &Module) -> Self {
         let finder = &module.finder;
-        let from_minidump = finder.dump.format == Format::Minidump;
+        let from_minidump = matches!(finder.dump.format, Format::Minidump | Format::Windows);
         let sym = || {
             let wanted = module.breakpad.as_ref()?;
             let asked = from_minidump || !finder.options.debug_paths.is_empty();

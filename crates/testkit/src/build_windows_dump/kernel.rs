@@ -46,7 +46,16 @@ impl Machine {
         let mut machine = Self::empty(true);
         machine.header_64();
         machine.tables_64();
-        machine.list(KERNEL, AT, 8, &[(KERNEL, 0x10_0000, "ntoskrnl.exe"), (BAD, 0x8000, "bad.sys"), (0xffff_f801_0080_0000, 0x1000, "hal.dll")]);
+        machine.list(
+            KERNEL,
+            AT,
+            8,
+            &[
+                (KERNEL, 0x10_0000, "ntoskrnl.exe"),
+                (BAD, 0x8000, "bad.sys"),
+                (0xffff_f801_0080_0000, 0x1000, "hal.dll"),
+            ],
+        );
         machine.blocks_64();
         machine.driver(BAD_AT);
         machine.write(LARGE_AT + 0x1000, b"in a large page");
@@ -119,9 +128,10 @@ impl Machine {
             self.write_uint(place + base_at, *base, pointer);
             self.write_uint(place + size_at, *size, 4);
             let path = format!(r"\SystemRoot\system32\drivers\{name}");
-            for (field, text, string) in
-                [(full, path.as_str(), STRINGS + index as u64 * 0x100), (short, name, STRINGS + 0x80 + index as u64 * 0x100)]
-            {
+            for (field, text, string) in [
+                (full, path.as_str(), STRINGS + index as u64 * 0x100),
+                (short, name, STRINGS + 0x80 + index as u64 * 0x100),
+            ] {
                 let text = utf16(text);
                 self.write_uint(place + field, text.len() as u64, 2);
                 self.write_uint(place + field + 2, text.len() as u64 + 2, 2);

@@ -52,7 +52,10 @@ impl Triage {
                 (driver, 0x4000, 0x2222_2222, r"\SystemRoot\system32\drivers\qcusb.sys".to_owned()),
             ],
             unloaded: vec![("gone.sys".to_owned(), 0xffff_f802_2000_0000, 0xffff_f802_2000_8000)],
-            blocks: vec![(0xffff_f802_0003_0000, BUILD_LAB.bytes().chain([0]).collect()), (0xffff_b000_0000_0100, vec![7; 64])],
+            blocks: vec![
+                (0xffff_f802_0003_0000, BUILD_LAB.bytes().chain([0]).collect()),
+                (0xffff_b000_0000_0100, vec![7; 64]),
+            ],
         }
     }
 
@@ -60,10 +63,11 @@ impl Triage {
     #[must_use]
     pub fn build(&self) -> Vec<u8> {
         let mut out: Vec<u8> = b"PAGE".iter().copied().cycle().take(0x2000).collect();
-        let mut put = |at: usize, value: u64, size: usize| out[at..at + size].copy_from_slice(&value.to_le_bytes()[..size]);
+        let mut put =
+            |at: usize, value: u64, size: usize| out[at..at + size].copy_from_slice(&value.to_le_bytes()[..size]);
         put(4, u64::from(u32::from_le_bytes(*b"DU64")), 4);
         put(0x08, 15, 4);
-        put(0x0c, 22621, 4);
+        put(0x0c, 22000, 4);
         put(0x10, 0x1_2345_6000, 8);
         put(0x30, self.machine.into(), 4);
         put(0x34, 8, 4);
@@ -119,14 +123,14 @@ impl Triage {
         out.extend(prcb);
         words[8] = out.len() as u32;
         let mut process = vec![0; PROCESS_LEN];
-        put(&mut process, 0x440, IDS.0.into(), 8);
-        process[0x5a8..0x5a8 + PROCESS.len()].copy_from_slice(PROCESS.as_bytes());
+        put(&mut process, 0x3f8, IDS.0.into(), 8);
+        process[0x560..0x560 + PROCESS.len()].copy_from_slice(PROCESS.as_bytes());
         out.extend(process);
         words[9] = out.len() as u32;
         let mut thread = vec![0; THREAD_LEN];
         put(&mut thread, 0xb8, 0xffff_c000_0000_2000, 8);
-        put(&mut thread, 0x4c8, IDS.0.into(), 8);
-        put(&mut thread, 0x4d0, IDS.1.into(), 8);
+        put(&mut thread, 0x4e8, IDS.0.into(), 8);
+        put(&mut thread, 0x4f0, IDS.1.into(), 8);
         out.extend(thread);
         (words[28], words[29]) = (out.len() as u32, 0x380);
         let mut data = vec![0; 0x380];

@@ -198,12 +198,16 @@ impl PhysMemory for BitmapMemory {
         };
         let held = self.source.len().saturating_sub(offset);
         let bytes_here = (end - number) * PAGE;
-        if held == 0 {
-            return Some(extent(number, end, Some(Absence::Truncated)));
-        }
         let mut found = extent(number, end, None);
-        if held < bytes_here {
-            found.end = Phys(found.start.0 + held);
+        let middle = Phys(found.start.0.saturating_add(held));
+        if held >= bytes_here {
+            return Some(found);
+        }
+        // A file may end within a page.
+        if at >= middle {
+            (found.start, found.absent) = (middle, Some(Absence::Truncated));
+        } else {
+            found.end = middle;
         }
         Some(found)
     }

@@ -17,6 +17,8 @@ use crate::{Arch, Cpu, Endian, Memory, MemoryExt, Registers, Virt};
 const LEN: usize = 0x400;
 /// Processors that are looked at.
 const MAX_PROCESSORS: u32 = 2048;
+/// Bytes of a thread's stack in the kernel (x64 and arm64: 24 KiB).
+const KERNEL_STACK: u64 = 0x6000;
 /// Entries of the kernel's ring of unloaded drivers (`MI_UNLOADED_DRIVERS`).
 const UNLOADED: usize = 50;
 
@@ -33,6 +35,8 @@ pub(super) struct Hints {
     prcb_vendor: u16,
     prcb_number: u16,
     thread_size: u16,
+    prcb_state: u16,
+    prcb_special: u16,
     prcb_context: u16,
 }
 
@@ -56,6 +60,8 @@ impl Hints {
             prcb_vendor: offset(0x2ba),
             prcb_number: offset(0x2be),
             thread_size: offset(0x2c0),
+            prcb_state: offset(0x2bc),
+            prcb_special: offset(0x2f2),
             prcb_context: offset(0x338),
         })
     }
@@ -87,10 +93,10 @@ pub(super) struct Blocks {
     pub(super) process: Vec<u8>,
 }
 
-/// Where a build keeps the process id and the short name in `EPROCESS` of a 64-bit system.
+/// Where a build keeps the process id and the short name in `EPROCESS`, on x86-64.
 ///
 /// From the public types of each build's `ntoskrnl.pdb`; a wrong line does no harm, for [`person`] checks what it finds.
-const PROCESS: &[(std::ops::RangeInclusive<u32>, usize, usize)] = &[
+const PROCESS_X64: &[(std::ops::RangeInclusive<u32>, usize, usize)] = &[
     (7600..=7601, 0x180, 0x2e0),
     (9200..=9600, 0x2e0, 0x438),
     (10240..=10586, 0x2e8, 0x448),
@@ -101,11 +107,43 @@ const PROCESS: &[(std::ops::RangeInclusive<u32>, usize, usize)] = &[
     (26100..=26200, 0x1d0, 0x338),
 ];
 
+/// The same on aarch64, where processes are smaller: seen in rizin's triage_arm64.dmp.
+const PROCESS_ARM64: &[(std::ops::RangeInclusive<u32>, usize, usize)] = &[(22000..=22000, 0x3f8, 0x560)];
+
+/// The registers that a processor saved when it stopped: where its block's `Context` points to, or, before Windows 7,
+/// within the block (`ProcessorState.ContextFrame`).
+///
+/// Folklore: they are those of `KeBugCheckEx`. The header's are those of the *exception*, where a stop names one: in
+/// rizin's triage_x64.dmp (0x7e) `rip` is in the kernel here, and in the driver there.
+pub(super) fn saved_registers(hints: &Hints, prcb: &[u8], memory: &dyn Memory<Virt>, arch: Arch) -> Option<Registers> {
+    let pointer = arch.info().pointer_size;
+    let place = |at: u16| (at != 0).then_some(usize::from(at));
+    let outside = place(hints.prcb_context).and_then(|at| Fields::new(prcb, Endian::Little).uint(at, pointer));
+    let outside = outside.and_then(|at| registers(arch, &read_virtual(memory, at, context::MAX_LEN)));
+    outside.or_else(|| registers(arch, prcb.get(place(hints.prcb_state)?..)?))
+}
+
+/// Control registers out of the block (`ProcessorState.SpecialRegisters`, x86-64).
+pub(super) fn control_registers(hints: &Hints, prcb: &[u8], arch: Arch) -> Vec<(&'static str, u64)> {
+    // KDESCRIPTOR has six bytes, a limit of two, and then the base.
+    const SPECIAL: [(&str, usize); 6] =
+        [("cr0", 0), ("cr2", 8), ("cr3", 0x10), ("cr4", 0x18), ("gdt_base", 0x58), ("idt_base", 0x68)];
+    let at = usize::from(hints.prcb_special);
+    let fields = Fields::new(prcb, Endian::Little);
+    // Without paging and protection there is no Windows: the block was not written.
+    if arch != Arch::X86_64 || at == 0 || fields.u64(at).is_none_or(|cr0| cr0 & 0x8000_0001 != 0x8000_0001) {
+        return Vec::new();
+    }
+    SPECIAL.iter().filter_map(|(name, offset)| Some((*name, fields.u64(at + offset)?))).collect()
+}
+
 /// Fills in what the blocks of the stopped processor say.
-pub(super) fn person(hints: &Hints, blocks: &Blocks, pointer: usize, stop: &mut Stop) {
+pub(super) fn person(hints: &Hints, blocks: &Blocks, arch: Arch, stop: &mut Stop) {
+    let pointer = arch.info().pointer_size;
     let prcb = Fields::new(&blocks.prcb, Endian::Little);
     let at = |offset: u16| (offset != 0).then_some(usize::from(offset));
-    let number = at(hints.prcb_number).and_then(|at| if pointer == 8 { prcb.u32(at) } else { prcb.u8(at).map(u32::from) });
+    let number =
+        at(hints.prcb_number).and_then(|at| if pointer == 8 { prcb.u32(at) } else { prcb.u8(at).map(u32::from) });
     stop.processor = number.filter(|number| stop.processors.is_none_or(|all| *number < all));
     let vendor = at(hints.prcb_vendor).and_then(|at| prcb.cstr(at, 13)).map(<[u8]>::to_vec).unwrap_or_default();
     let mhz = at(hints.prcb_mhz).and_then(|at| prcb.u32(at)).filter(|mhz| (1..100_000).contains(mhz));
@@ -114,8 +152,13 @@ pub(super) fn person(hints: &Hints, blocks: &Blocks, pointer: usize, stop: &mut 
     }
     let thread = at(hints.prcb_thread).and_then(|at| prcb.uint(at, pointer));
     stop.thread = thread.filter(|&thread| thread != 0).map(Virt);
-    let Some(build) = stop.build.filter(|_| pointer == 8) else { return };
-    let Some((_, pid_at, name_at)) = PROCESS.iter().find(|(builds, _, _)| builds.contains(&build)) else { return };
+    let table = match arch {
+        Arch::X86_64 => PROCESS_X64,
+        Arch::Aarch64 => PROCESS_ARM64,
+        _ => return,
+    };
+    let known = stop.build.and_then(|build| table.iter().find(|(builds, _, _)| builds.contains(&build)));
+    let Some((_, pid_at, name_at)) = known else { return };
     let process = Fields::new(&blocks.process, Endian::Little);
     let is_id = |id: u64| id != 0 && id % 4 == 0 && id < 1 << 24;
     let pid = process.u64(*pid_at).filter(|&pid| is_id(pid));
@@ -151,37 +194,33 @@ pub(super) fn read(draft: &mut Draft<'_>, memory: &dyn Memory<Virt>, stop: &mut 
     stop.build_lab = build_lab(memory, hints.build_lab & mask);
     let own = draft.header.registers();
     let count = stop.processors.unwrap_or(1).min(MAX_PROCESSORS);
-    let mut all = None;
+    let arch = draft.header.arch();
+    let mut stopped: Option<(u64, u32, u64)> = None;
     for index in 0..count {
         let slot = (hints.processors & mask).wrapping_add(u64::from(index) * pointer as u64);
         let Ok(prcb) = memory.read_uint(Virt(slot), pointer, Endian::Little) else { break };
         if prcb == 0 {
             break;
         }
-        let saved = prcb.wrapping_add(u64::from(hints.prcb_context));
-        let saved = memory.read_uint(Virt(saved), pointer, Endian::Little);
-        let registers = saved.ok().filter(|_| hints.prcb_context != 0).and_then(|at| {
-            let bytes = read_virtual(memory, at, context::MAX_LEN);
-            registers(draft.header.arch(), &bytes)
-        });
-        let Some(registers) = registers else { continue };
-        let same = own.is_some_and(|own| own.sp() == registers.sp() && own.pc() == registers.pc());
-        if (same || count == 1) && all.is_none() {
-            all = Some(blocks(memory, &hints, prcb, pointer));
-            stop.processor = Some(index);
+        let block = read_virtual(memory, prcb, usize::from(hints.prcb_size));
+        let Some(registers) = saved_registers(&hints, &block, memory, arch) else { continue };
+        // The processor whose stack the header's registers are on; an exception's are further out on it.
+        let distance = own.and_then(|own| own.sp()?.0.checked_sub(registers.sp()?.0)).filter(|far| *far < KERNEL_STACK);
+        let distance = distance.or((count == 1).then_some(KERNEL_STACK));
+        if let Some(distance) = distance
+            && stopped.is_none_or(|(nearest, _, _)| distance < nearest)
+        {
+            stopped = Some((distance, index, prcb));
         }
         if draft.budget.take(size_of::<Cpu>() as u64).is_err() {
             draft.loss("further processors were left out: there is no room for them");
             break;
         }
-        // The header's registers are those of the stop; a stopped processor's block may be older.
-        let registers = if same { own.unwrap_or(registers) } else { registers };
-        cpus.push(Cpu { index, pid: None, registers, control: Vec::new() });
+        cpus.push(Cpu { index, pid: None, registers, control: control_registers(&hints, &block, arch) });
     }
-    if let Some(blocks) = all {
-        let index = stop.processor;
-        person(&hints, &blocks, pointer, stop);
-        stop.processor = index;
+    if let Some((_, index, prcb)) = stopped {
+        person(&hints, &blocks(memory, &hints, prcb, pointer), arch, stop);
+        stop.processor = Some(index);
     }
     stop.unloaded = unloaded(memory, hints.unloaded & mask, pointer);
 }

@@ -5,7 +5,7 @@
 use super::physical::read_virtual;
 use crate::bytes::Fields;
 use crate::minidump::codeview_rsds;
-use crate::{Endian, Memory, ModuleRecord, Virt};
+use crate::{Endian, Memory, ModuleRecord, SegmentMemory, Virt};
 
 /// `IMAGE_DEBUG_TYPE_CODEVIEW`.
 const CODEVIEW: u32 = 2;
@@ -61,6 +61,38 @@ fn debug(memory: &dyn Memory<Virt>, module: &mut ModuleRecord, at: u64, len: usi
     }
 }
 
+/// Looks for a debug record in whatever the dump holds of a module whose headers do not lead to it: small dumps keep the
+/// record (`GCTL` and `RSDS` lie side by side) but only 256 bytes of the headers.
+pub(super) fn search(memory: &SegmentMemory<Virt>, module: &mut ModuleRecord) {
+    const MOST: u64 = 1 << 20;
+    if module.debug_id.is_some() {
+        return;
+    }
+    let segments = memory.segments();
+    let first = segments.partition_point(|segment| segment.end.0 <= module.base);
+    let inside = segments.get(first..).unwrap_or_default().iter().take_while(|segment| segment.start.0 < module.end);
+    let mut looked = 0;
+    for segment in inside {
+        let start = segment.start.0.max(module.base);
+        let len = segment.end.0.min(module.end).saturating_sub(start);
+        looked += len;
+        if looked > MOST {
+            return;
+        }
+        let bytes = read_virtual(memory, start, len as usize);
+        for at in bytes.windows(4).enumerate().filter(|(_, word)| *word == b"RSDS").map(|(at, _)| at) {
+            let record = bytes.get(at..(at + 1024).min(bytes.len())).unwrap_or_default();
+            let Some((build_id, debug_id, Some(file))) = codeview_rsds(record) else { continue };
+            if file.to_ascii_lowercase().ends_with(".pdb") && build_id.iter().any(|&byte| byte != 0) {
+                module.build_id = Some(build_id);
+                module.debug_id = Some(debug_id);
+                module.debug_file = Some(file);
+                return;
+            }
+        }
+    }
+}
+
 /// The file's version out of `VS_FIXEDFILEINFO`.
 fn version(memory: &dyn Memory<Virt>, base: u64, resources: u64, size: u64) -> Option<String> {
     let root = base.checked_add(resources)?;
@@ -70,7 +102,8 @@ fn version(memory: &dyn Memory<Virt>, base: u64, resources: u64, size: u64) -> O
         let bytes = read_virtual(memory, root.checked_add(at)?, 16 + 8 * MAX_ENTRIES);
         let fields = Fields::new(&bytes, Endian::Little);
         let count = usize::from(fields.u16(12)?) + usize::from(fields.u16(14)?);
-        let mut entries = (0..count.min(MAX_ENTRIES)).filter_map(|i| Some((fields.u32(16 + i * 8)?, fields.u32(20 + i * 8)?)));
+        let mut entries =
+            (0..count.min(MAX_ENTRIES)).filter_map(|i| Some((fields.u32(16 + i * 8)?, fields.u32(20 + i * 8)?)));
         let (_, next) = entries.find(|(id, _)| level > 0 || *id == RT_VERSION)?;
         if (next >> 31 == 1) != (level < 2) {
             return None;

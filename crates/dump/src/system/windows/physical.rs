@@ -149,11 +149,7 @@ fn bitmap(draft: &mut Draft<'_>) -> Arc<dyn PhysMemory> {
     }
     let room = (parts.first_page - parts.bitmap_at).min(len.saturating_sub(parts.bitmap_at)).saturating_mul(8);
     if parts.bits > room.min(MAX_BITS) {
-        draft.loss(format!(
-            "the bitmap claims {} pages; the file has room for {}",
-            parts.bits,
-            room.min(MAX_BITS)
-        ));
+        draft.loss(format!("the bitmap claims {} pages; the file has room for {}", parts.bits, room.min(MAX_BITS)));
         parts.bits = room.min(MAX_BITS);
     }
     if parts.present > parts.bits {

@@ -7,13 +7,13 @@
 //! thread lay, and the thread's where the process did, at offsets that the debugger data names.
 
 use super::header::{self, Width};
-use super::kdbg::{Blocks, Hints, person, utf16};
+use super::kdbg::{Blocks, Hints, control_registers, person, saved_registers, utf16};
 use super::stop::{Stop, UnloadedDriver};
 use super::{Draft, kdbg, pe, physical};
 use crate::bytes::Fields;
 use crate::source::read_vec;
 use crate::{
-    Absence, Backing, Dump, Endian, FileOffset, Machine, ModuleRecord, Phys, Region, Segment, SegmentMemory, Virt,
+    Absence, Backing, Cpu, Dump, Endian, FileOffset, Machine, ModuleRecord, Phys, Region, Segment, SegmentMemory, Virt,
 };
 use std::sync::Arc;
 
@@ -106,16 +106,23 @@ pub(super) fn read(draft: &mut Draft<'_>) -> Dump {
     let physical = SegmentMemory::<Phys>::new(draft.source.clone(), Vec::new()).with_elsewhere(Absence::NotInDump);
     let mut machine = Machine::new(Arc::new(physical));
     machine.page_table = draft.header.directory_table_base().map(Phys);
-    draft.remark("a small dump: it holds the stack that stopped, lists of drivers, and what the kernel thought worth keeping");
+    draft.remark(
+        "a small dump: it holds the stack that stopped, lists of drivers, and what the kernel thought worth keeping",
+    );
     let Some(contents) = contents(draft) else {
         draft.loss("the table of contents is cut off");
         return physical::finish(draft, machine, stop, Vec::new());
     };
     check_end(draft, &contents);
-    let hints = debugger_data(draft, &contents, &mut stop);
+    let (hints, prcb) = debugger_data(draft, &contents, &mut stop).unzip();
     let memory = memory(draft, &contents, &stop, hints.as_ref());
     if let Some(hints) = &hints {
         stop.build_lab = kdbg::build_lab(&memory, hints.build_lab);
+        let (prcb, arch) = (prcb.unwrap_or_default(), draft.header.arch());
+        if let Some(registers) = saved_registers(hints, &prcb, &memory, arch) {
+            let index = stop.processor.unwrap_or(0);
+            machine.cpus.push(Cpu { index, pid: None, registers, control: control_registers(hints, &prcb, arch) });
+        }
     }
     stop.unloaded = unloaded(draft, &contents);
     let modules = drivers(draft, &contents, &memory);
@@ -140,20 +147,21 @@ fn check_end(draft: &mut Draft<'_>, contents: &Contents) {
 }
 
 /// The debugger data, and through it processor, thread and process.
-fn debugger_data(draft: &mut Draft<'_>, contents: &Contents, stop: &mut Stop) -> Option<Hints> {
+fn debugger_data(draft: &mut Draft<'_>, contents: &Contents, stop: &mut Stop) -> Option<(Hints, Vec<u8>)> {
     let (at, size) = contents.debugger_data;
     let bytes = block(draft, at, size.min(0x1000));
     let hints = Hints::parse(&bytes);
     if hints.is_none() {
         draft.remark("the kernel's debugger data is missing: processor and thread are not known");
     }
-    hints.inspect(|hints| {
+    hints.map(|hints| {
         let blocks = Blocks {
             prcb: between(draft, contents, contents.prcb),
             thread: between(draft, contents, contents.thread),
             process: between(draft, contents, contents.process),
         };
-        person(hints, &blocks, draft.header.layout().pointer, stop);
+        person(&hints, &blocks, draft.header.arch(), stop);
+        (hints, blocks.prcb)
     })
 }
 
@@ -312,8 +320,7 @@ fn drivers(draft: &mut Draft<'_>, contents: &Contents, memory: &SegmentMemory<Vi
     let mut modules = Vec::new();
     for entry in list.chunks_exact(size as usize) {
         let fields = Fields::new(entry, Endian::Little);
-        let (Some(name), Some(base), Some(image)) =
-            (fields.u32(0), fields.uint(base_at, pointer), fields.u32(size_at))
+        let (Some(name), Some(base), Some(image)) = (fields.u32(0), fields.uint(base_at, pointer), fields.u32(size_at))
         else {
             continue;
         };
@@ -326,6 +333,7 @@ fn drivers(draft: &mut Draft<'_>, contents: &Contents, memory: &SegmentMemory<Vi
         let timestamp = fields.u32(time_at).filter(|&time| time != 0 && time != header::UNSET);
         let mut module = ModuleRecord { base, end, path, timestamp, ..ModuleRecord::default() };
         pe::identify(memory, &mut module);
+        pe::search(memory, &mut module);
         modules.push(module);
     }
     if (modules.len() as u64) < u64::from(count) {
