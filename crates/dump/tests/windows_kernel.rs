@@ -1,6 +1,8 @@
 //! Windows crash dumps of machines: every kind as the test kit builds it, and a real small dump against what rizin says
 //! of it.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests may fail loudly")]
+
 use afterimage_dump::paging::PageTables;
 use afterimage_dump::system::windows::{DumpKind, Header, write_complete};
 use afterimage_dump::{

@@ -2,13 +2,14 @@
 //!
 //! *Trap*: the stack of a kernel is found by looking through it; the heading says so, once.
 
-use super::text::{dump_line, heading, registers, remarks, sentence, thread_stack, wrapped};
+use super::stack;
+use super::text::{dump_line, heading, registers, remarks, sentence, wrapped};
 use crate::args::Common;
 use crate::output::clean;
 use crate::output::style::{DIM, ERROR, FUNCTION, HEADING, paint};
 use afterimage_dump::system::windows::Stop;
 use afterimage_tables::Value;
-use afterimage_target::{Target, stop};
+use afterimage_target::{Target, Trust, stop};
 use std::io::{self, Write};
 
 /// Names of unloaded drivers that are shown without `--verbose`.
@@ -30,9 +31,11 @@ pub fn write(target: &Target, stop: &Stop, common: &Common, out: &mut dyn Write)
     }
     let shown = target.crashed_thread().or((!target.dump().threads.is_empty()).then_some(0));
     if let Some(thread) = shown {
-        thread_stack(target, thread, common, out)?;
-        if target.stack(thread).frames.len() > 1 {
-            let note = "Addresses of drivers that lie on the stack, innermost first. Some may be left over from earlier calls.";
+        let number = stop.processor.map_or_else(String::new, |number| format!(" {number}"));
+        heading(out, &format!("Stack of processor{number}"))?;
+        stack::write(target, thread, common, out)?;
+        if target.stack(thread).frames.iter().any(|frame| frame.trust == Trust::Scan) {
+            let note = "Found by looking through the stack for addresses in drivers: some may be left over from earlier calls.";
             writeln!(out, "  {}", paint(DIM, &wrapped(note, 2)))?;
         }
         registers(target, thread, common, out)?;
@@ -118,8 +121,12 @@ fn machine(target: &Target, stop: &Stop, common: &Common, out: &mut dyn Write) -
     );
     when.extend(stop.up_time.map(|seconds| format!("{} after it had started", duration(seconds))));
     when.extend(stop.processor.map(|number| format!("on processor {number}")));
-    when.extend(stop.thread_id.map(|tid| format!("in thread {tid}")));
-    when.extend(stop.process.as_ref().map(|(pid, name)| format!("of {} (process {pid})", clean(name))));
+    let process = stop.process.as_ref().map(|(pid, name)| format!("{} (process {pid})", clean(name)));
+    when.extend(match (stop.thread_id, process) {
+        (Some(tid), Some(process)) => Some(format!("in thread {tid} of {process}")),
+        (Some(tid), None) => Some(format!("in thread {tid}")),
+        (None, process) => process.map(|process| format!("in {process}")),
+    });
     if !when.is_empty() {
         writeln!(out, "  {}", wrapped(&when.join(", "), 2))?;
     }

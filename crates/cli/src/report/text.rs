@@ -120,7 +120,7 @@ fn excerpt(target: &Target, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-pub(super) fn thread_stack(target: &Target, thread: usize, common: &Common, out: &mut dyn Write) -> io::Result<()> {
+fn thread_stack(target: &Target, thread: usize, common: &Common, out: &mut dyn Write) -> io::Result<()> {
     let Some(record) = target.dump().threads.get(thread) else { return Ok(()) };
     let name = record.name.as_deref().map(|name| format!(" \"{}\"", clean(name))).unwrap_or_default();
     let crashed = match (target.crashed_thread() == Some(thread), target.diagnosis().kind) {
@@ -163,12 +163,7 @@ pub(super) fn registers(target: &Target, thread: usize, common: &Common, out: &m
     Ok(())
 }
 
-pub(super) fn other_threads(
-    target: &Target,
-    shown: Option<usize>,
-    common: &Common,
-    out: &mut dyn Write,
-) -> io::Result<()> {
+fn other_threads(target: &Target, shown: Option<usize>, common: &Common, out: &mut dyn Write) -> io::Result<()> {
     let total = target.dump().threads.len();
     if total < 2 {
         return Ok(());

@@ -165,7 +165,7 @@ pub fn culprit(target: &Target, stop: &Stop) -> Option<Culprit> {
         return None;
     }
     for lead in &leads {
-        if culprit.evidence.len() < 6
+        if culprit.evidence.len() < 3
             && let Some(module) = driver_at(dump, lead.at).filter(|module| module.base == culprit.base)
         {
             let text = format!("{} is {:#x}, {}+{:#x}", lead.what, lead.at, culprit.name, lead.at - module.base);

@@ -72,7 +72,7 @@ pub struct ParameterText {
 
 /// Advice for codes without any of their own.
 const GENERAL: &[&str] = &[
-    "Update Windows, the firmware, and the driver that is named below.",
+    "Update Windows, the firmware and drivers, above all those that changed before the first of these stops.",
     "If it comes again with other codes or other drivers, test the memory and check disk and power.",
 ];
 

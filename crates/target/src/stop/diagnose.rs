@@ -29,7 +29,7 @@ pub(crate) fn diagnose(target: &Target, stop: &Stop) -> Diagnosis {
     let header = header_evidence(stop, &words);
     match words.meaning.is_empty() {
         false => say(words.meaning.clone(), header),
-        true => say(format!("Windows stopped with {}; what it means is not known here.", words.name), header),
+        true => say("What this bug check means is not known here; its name has to do.".to_owned(), header),
     }
     if let Some(found) = &found {
         say(exception_sentence(target, found), exception_evidence(found));

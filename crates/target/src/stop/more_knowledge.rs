@@ -444,6 +444,13 @@ pub(super) static ALL: &[Knowledge] = &[
         [("thread", Address), ("lock", Address), ("level of interrupts", Irql), ("reserved", Number)],
     ),
     entry(
+        0x1c8,
+        "The power button was held down so long that Windows stopped the machine.",
+        "Somebody held the button, mostly because the machine did not react any more.",
+        MANUAL,
+        [("milliseconds that it was held", Number), NONE, NONE, NONE],
+    ),
+    entry(
         0x1ca,
         "The whole machine did not get on for so long that a watchdog ended it.",
         "A hypervisor that gave it no time, or hardware that hangs.",

@@ -16,12 +16,12 @@ pub(super) fn kind(code: u32, value: u64) -> Option<&'static str> {
         (0x19, 0x22) => "an address is freed that was not allocated",
         (0x1a, 0x403) => "page table and page list contradict each other",
         (0x1a, 0x411) => "a page table entry is damaged",
-        (0x1a, 0x1234 | 0x1235 | 0x1236) => {
-            "a driver unlocks pages that are not locked, or gives a wrong list of pages"
-        }
+        (0x1a, 0x1233) => "a driver maps a page that it has not locked",
+        (0x1a, 0x1234) => "a driver locks a pageable section that does not exist",
+        (0x1a, 0x1235 | 0x1236) => "a driver uses a wrong list of pages (MDL)",
         (0x1a, 0x3453) => "a process ended whose page tables are still in use",
         (0x1a, 0x5003) => "the list of a working set is damaged",
-        (0x1a, 0x8884 | 0x8888 | 0x888a) => "the list of pages is damaged: pages are in two lists at once",
+        (0x1a, 0x8884 | 0x8888 | 0x888a) => "the list of pages is damaged",
         (0x1a, 0x4_1201 | 0x4_1284 | 0x4_1285) => "the list of a working set, or a page table entry, is damaged",
         (0x1a, 0x4_1283) => "an entry of a working set is damaged",
         (0x1a, 0x4_1790) => "the count of used entries of a page table is wrong",

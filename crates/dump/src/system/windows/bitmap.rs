@@ -59,7 +59,7 @@ impl BitmapMemory {
         if got < bytes.len() {
             return Err(Absence::Truncated);
         }
-        if bits % 8 != 0
+        if !bits.is_multiple_of(8)
             && let Some(last) = bytes.last_mut()
         {
             *last &= (1 << (bits % 8)) - 1;
@@ -132,7 +132,7 @@ fn change(bytes: &[u8], from: u64, bits: u64, state: bool) -> u64 {
     let same = if state { 0xff } else { 0 };
     let mut at = from;
     while at < bits {
-        if at % 8 == 0 && bytes.get((at / 8) as usize) == Some(&same) {
+        if at.is_multiple_of(8) && bytes.get((at / 8) as usize) == Some(&same) {
             at += 8;
         } else if is_set(bytes, at) == state {
             at += 1;

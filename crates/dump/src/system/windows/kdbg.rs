@@ -160,7 +160,7 @@ pub(super) fn person(hints: &Hints, blocks: &Blocks, arch: Arch, stop: &mut Stop
     let known = stop.build.and_then(|build| table.iter().find(|(builds, _, _)| builds.contains(&build)));
     let Some((_, pid_at, name_at)) = known else { return };
     let process = Fields::new(&blocks.process, Endian::Little);
-    let is_id = |id: u64| id != 0 && id % 4 == 0 && id < 1 << 24;
+    let is_id = |id: u64| id != 0 && id.is_multiple_of(4) && id < 1 << 24;
     let pid = process.u64(*pid_at).filter(|&pid| is_id(pid));
     let name = process.slice(*name_at, 15).map(|bytes| bytes.split(|&b| b == 0).next().unwrap_or_default());
     let name = name.filter(|name| !name.is_empty() && name.iter().all(|b| (0x20..0x7f).contains(b)));
