@@ -428,3 +428,32 @@ fn a_real_small_dump_agrees_with_rizin() {
     });
     assert!(held.count() >= 35);
 }
+
+/// rizin-testbins has a small dump of 64-bit Arm too; what is expected was read out of its bytes by hand.
+#[test]
+fn a_real_small_dump_of_arm64_is_read() {
+    let Some(folder) = samples() else { return };
+    let path = folder.join("triage_arm64.dmp");
+    if !path.exists() {
+        println!("skipped: no sample at {}", path.display());
+        return;
+    }
+    let dump = open(&path, &Budget::default()).unwrap();
+    let machine = dump.machine.as_ref().unwrap();
+    let stop = machine.stop.as_ref().unwrap();
+    assert_eq!((dump.arch, dump.os_version.as_deref()), (Arch::Aarch64, Some("10.0.22000")));
+    assert_eq!((stop.code, stop.parameters), (0x1c8, [0x1b58, 0xffff_f803_f3a2_0860, 0, 0]));
+    assert_eq!(stop.build_lab.as_deref(), Some("22000.1.arm64fre.co_release.210604-1628"));
+    assert_eq!((stop.processors, stop.processor), (Some(8), Some(0)));
+    assert_eq!(stop.process, Some((4, "System".to_owned())));
+    assert_eq!(stop.thread, Some(Virt(0xffff_bb8e_b171_9180)));
+    // Two pairs of numbers in the thread's block could be its ids, so none is believed.
+    assert_eq!(stop.thread_id, None);
+    assert_eq!((dump.modules.len(), stop.unloaded.len()), (245, 11));
+    let thread = &dump.threads[0];
+    assert_eq!(thread.stack, Some((Virt(0xffff_e00e_0e4b_c4a0), 0xb60)));
+    let exception = dump.exception.as_ref().unwrap().registers.unwrap();
+    assert_eq!(exception.by_name("pc"), Some(0xffff_f803_f32d_e014));
+    assert_eq!(exception.by_name("sp"), Some(0xffff_e00e_0e4b_c4a0));
+    assert!(dump.complete(), "{}", issues(&dump));
+}
