@@ -31,6 +31,7 @@ fn main() {
     let packed = packed();
     let explain = [&cores[..], &minidumps[..], &packed[..1]].concat();
     let (dwarf, elf): (Seeds, Seeds) = modules.into_iter().partition(|(name, _)| name.starts_with("dwarf"));
+    write("windows_kernel", &windows());
     write("elf_core", &cores);
     write("minidump", &minidumps);
     write("compressed", &packed);
@@ -71,6 +72,24 @@ fn write(target: &str, seeds: &[(String, Vec<u8>)]) {
         assert!(bytes.len() <= 96 << 10, "{name} is longer than xtask lets an input be");
         fs::write(folder.join(name), bytes).expect("seed written");
     }
+}
+
+/// Crash dumps of Windows machines, cut behind the pages that lead somewhere.
+fn windows() -> Seeds {
+    use afterimage_testkit::build_windows_dump::{Machine, Triage};
+    let cut = |name: &str, mut bytes: Vec<u8>, len: usize| {
+        bytes.truncate(len);
+        (name.to_owned(), bytes)
+    };
+    vec![
+        cut("header", Machine::x64().header_only(), 0x2000),
+        cut("complete", Machine::x64().complete(), 0x9000),
+        cut("bitmap", Machine::x64().bitmap(6, b"SDMP", 0x403), 0xa000),
+        cut("ranges", Machine::x64().ranges(10), 0xa000),
+        cut("narrow", Machine::x86(true).complete(), 0x6000),
+        cut("narrow-bitmap", Machine::x86(false).old_bitmap(0x200), 0x7000),
+        cut("small-arm64", Triage::arm64().build(), usize::MAX),
+    ]
 }
 
 /// Minidumps with afterimage's own streams: what `convert` makes of cores.

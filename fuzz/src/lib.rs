@@ -39,6 +39,7 @@ pub const BODIES: &[Body] = &[
     ("convert", convert),
     ("system_images", system_images),
     ("apple", apple),
+    ("windows_kernel", windows_kernel),
 ];
 
 /// What the program uses, but no more unpacked bytes than stay in memory: the disk is slow and the network of limits
@@ -106,6 +107,40 @@ pub fn system_images(bytes: &[u8]) {
             let _ = dump.memory.read_at(extent.start, &mut block);
         }
         let _ = dump.complete();
+    });
+}
+
+/// A Windows crash dump of a machine: opened, its physical memory walked and read, its drivers and its stop explained, and
+/// written anew as a complete dump.
+pub fn windows_kernel(bytes: &[u8]) {
+    use afterimage_dump::system::windows::{Header, write_complete};
+    use afterimage_dump::{Phys, Virt};
+    /// Pages that may be written: a hostile header claims terabytes.
+    const MOST: u64 = 8 << 20;
+    open_and_read(bytes);
+    meter::metered(|| {
+        let Some(dump) = open(bytes) else { return };
+        let Some(machine) = &dump.machine else { return };
+        let mut block = [0; 64];
+        let (mut at, mut present) = (Phys(0), 0u64);
+        for _ in 0..1000 {
+            let Some(extent) = machine.memory.next(at) else { break };
+            assert!(extent.end > at, "a range that ends at {:?} was given for {at:?}", extent.end);
+            let _ = machine.memory.read_at(extent.start.max(at), &mut block);
+            present = present.saturating_add(if extent.absent.is_none() { extent.end.0 - extent.start.0 } else { 0 });
+            at = extent.end;
+        }
+        if let Some(memory) = &machine.virtual_memory {
+            for extent in memory.extents().iter().take(100) {
+                let _ = memory.read_at(extent.start, &mut block);
+            }
+            let _ = memory.read_at(Virt(u64::MAX), &mut block);
+        }
+        if let Some(header) = Header::parse(bytes).filter(|_| present < MOST && machine.memory.next(at).is_none()) {
+            let _ = write_complete(&header, &*machine.memory, &mut std::io::sink(), &mut |_, _| {});
+        }
+        let target = Target::new(dump, Options::default(), budget());
+        let _ = target.diagnosis().headline.len();
     });
 }
 

@@ -26,6 +26,7 @@ pub static FORMATS: &[FormatReader] = &[
     crate::system::freebsd::READER,
     crate::elf_core::READER,
     crate::minidump::READER,
+    crate::system::windows::READER,
     crate::system::kdump::READER,
     crate::system::flattened::READER,
     crate::system::lime::READER,
@@ -108,7 +109,7 @@ fn looks_like(head: &[u8]) -> String {
     let known: &[(&[u8], &str)] = &[
         (b"\x7fELF", "it is an ELF file of another kind than a core (a program, library or object)"),
         (b"MZ", "it is a Windows program or library"),
-        (b"PAGE", "it looks like a Windows crash dump of a whole machine, which is not read yet"),
+        (b"PAGE", "it looks like a page file of Windows, or a crash dump whose header was not finished"),
         (b"PK\x03\x04", "it is a zip archive"),
         (b"%PDF", "it is a PDF document"),
     ];

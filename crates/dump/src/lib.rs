@@ -34,6 +34,7 @@ pub mod macho;
 mod memory;
 pub mod minidump;
 mod model;
+pub mod paging;
 mod registers;
 mod segments;
 pub mod source;

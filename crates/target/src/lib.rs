@@ -29,6 +29,7 @@ mod modules;
 mod options;
 mod places;
 pub mod stack;
+pub mod stop;
 mod target;
 #[cfg(test)]
 mod testing;

@@ -18,6 +18,8 @@ const DF_TEXTREL: u64 = 4;
 /// Memory of the dumped process.
 pub struct TargetMemory {
     dump: Arc<SegmentMemory<Virt>>,
+    /// A machine's own page tables.
+    kernel: Option<Arc<dyn Memory<Virt>>>,
     modules: Arc<[Module]>,
 }
 
@@ -35,7 +37,13 @@ pub(crate) fn module_index(modules: &[Module], at: Virt) -> Option<usize> {
 
 impl TargetMemory {
     pub(crate) fn new(dump: Arc<SegmentMemory<Virt>>, modules: Arc<[Module]>) -> Self {
-        Self { dump, modules }
+        Self { dump, kernel: None, modules }
+    }
+
+    /// With the kernel's virtual memory of a machine's dump behind it.
+    pub(crate) fn with_kernel(mut self, kernel: Option<Arc<dyn Memory<Virt>>>) -> Self {
+        self.kernel = kernel;
+        self
     }
 
     /// Reads from the file that was mapped at `at`; `None` where there is none, or where it may have been changed.
@@ -87,13 +95,20 @@ impl Memory<Virt> for TargetMemory {
     fn read_at(&self, at: Virt, buf: &mut [u8]) -> Result<usize, Fault<Virt>> {
         match self.dump.read_at(at, buf) {
             Err(fault) if matches!(fault.why, Absence::NotInDump | Absence::NotMapped | Absence::Truncated) => {
-                self.read_file(at, buf).ok_or(fault)
+                match &self.kernel {
+                    // Its reason is the better one: it knows what was mapped.
+                    Some(kernel) => kernel.read_at(at, buf),
+                    None => self.read_file(at, buf).ok_or(fault),
+                }
             }
             read => read,
         }
     }
 
     fn extents(&self) -> Vec<Extent<Virt>> {
-        self.dump.extents()
+        match &self.kernel {
+            Some(kernel) => kernel.extents(),
+            None => self.dump.extents(),
+        }
     }
 }

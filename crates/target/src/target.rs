@@ -46,7 +46,8 @@ impl Target {
     pub fn new(dump: Dump, options: Options, budget: Budget) -> Self {
         let finder = Arc::new(Finder::new(Arc::new(dump), options, budget));
         let modules: Arc<[Module]> = modules::list(&finder).into();
-        let memory = TargetMemory::new(finder.dump.memory.clone(), modules.clone());
+        let kernel = finder.dump.machine.as_ref().and_then(|machine| machine.virtual_memory.clone());
+        let memory = TargetMemory::new(finder.dump.memory.clone(), modules.clone()).with_kernel(kernel);
         let stacks = finder.dump.threads.iter().map(|_| OnceLock::new()).collect();
         Self {
             finder,

@@ -3,4 +3,5 @@
 pub mod json;
 mod source;
 mod stack;
+mod stop;
 pub mod text;

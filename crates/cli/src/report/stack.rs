@@ -70,7 +70,9 @@ pub fn write(target: &Target, thread: usize, common: &Common, out: &mut dyn Writ
                 if row.inlined {
                     write!(out, "  {}", paint(DIM, "inlined"))?;
                 }
-                if let Some(note) = trust_note(row, common.verbose) {
+                // Of a stopped kernel every frame but the first is a guess, and the heading says so.
+                let told = target.dump().machine.is_some() && row.trust == "scan" && !common.verbose;
+                if let Some(note) = trust_note(row, common.verbose).filter(|_| !told) {
                     write!(out, "  {}", paint(DIM, &note))?;
                 }
                 writeln!(out)?;

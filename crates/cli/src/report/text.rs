@@ -14,6 +14,9 @@ const GROUPS: usize = 8;
 const GROUP_FRAMES: usize = 6;
 
 pub fn write(target: &Target, common: &Common, out: &mut dyn Write) -> io::Result<()> {
+    if let Some(stop) = target.dump().machine.as_ref().and_then(|machine| machine.stop.as_deref()) {
+        return super::stop::write(target, stop, common, out);
+    }
     verdict(target, common, out)?;
     let shown = match target.crashed_thread() {
         Some(crashed) => Some(crashed),
@@ -51,7 +54,7 @@ pub(super) fn wrapped(text: &str, indent: usize) -> String {
 }
 
 /// A sentence with paths as a person in the current folder would write them, and without anything that steers terminals.
-fn sentence(text: &str) -> String {
+pub(super) fn sentence(text: &str) -> String {
     let here = std::env::current_dir().ok().filter(|here| here.components().count() > 1);
     match here.and_then(|here| here.to_str().map(|here| format!("{here}/"))) {
         Some(here) => clean(text).replace(&here, ""),
@@ -59,7 +62,7 @@ fn sentence(text: &str) -> String {
     }
 }
 
-fn heading(out: &mut dyn Write, text: &str) -> io::Result<()> {
+pub(super) fn heading(out: &mut dyn Write, text: &str) -> io::Result<()> {
     writeln!(out, "\n{}", paint(HEADING, text))
 }
 
@@ -129,7 +132,7 @@ fn thread_stack(target: &Target, thread: usize, common: &Common, out: &mut dyn W
     stack::write(target, thread, common, out)
 }
 
-fn registers(target: &Target, thread: usize, common: &Common, out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn registers(target: &Target, thread: usize, common: &Common, out: &mut dyn Write) -> io::Result<()> {
     let all = rows::registers::rows(target, thread, 0);
     if all.is_empty() {
         return Ok(());
@@ -201,7 +204,7 @@ fn other_threads(target: &Target, shown: Option<usize>, common: &Common, out: &m
 }
 
 /// One line that says what file this all comes from.
-fn dump_line(target: &Target, out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn dump_line(target: &Target, out: &mut dyn Write) -> io::Result<()> {
     let row = rows::dump::row(target);
     let mut parts = vec![format!("{} dump, {}", row.r#type, row.format)];
     parts.extend(row.compression.ok().map(|packed| format!("packed with {packed}")));
@@ -231,7 +234,7 @@ pub fn bytes(count: u64) -> String {
     if unit == 0 || value >= 100.0 { format!("{value:.0} {name}") } else { format!("{value:.1} {name}") }
 }
 
-fn remarks(target: &Target, common: &Common, out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn remarks(target: &Target, common: &Common, out: &mut dyn Write) -> io::Result<()> {
     if common.quiet {
         return Ok(());
     }

@@ -9,3 +9,4 @@ mod hostile;
 mod output;
 mod tool;
 mod watch;
+mod windows_stop;

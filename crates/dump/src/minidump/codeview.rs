@@ -5,6 +5,7 @@
 
 use super::input::{Input, Place};
 use super::raw;
+use crate::bytes::Fields;
 use crate::write::pen::Pen;
 use crate::{Endian, ModuleRecord, Os};
 
@@ -61,6 +62,18 @@ pub(super) fn read(input: &Input<'_>, place: Place, os: Os, module: &mut ModuleR
         }
         None => input.loss(format!("the CodeView record at offset {:#x} is cut off", place.rva)),
     }
+}
+
+/// Build id, Breakpad's identity and the debug file's name of an RSDS record, as it stands in a Windows module's memory.
+pub(crate) fn rsds(record: &[u8]) -> Option<(Vec<u8>, String, Option<String>)> {
+    let fields = Fields::new(record, Endian::Little);
+    if fields.slice(0, 4)? != raw::CV_SIGNATURE_RSDS {
+        return None;
+    }
+    let (guid, age) = (fields.slice(4, 16)?, fields.u32(20)?);
+    let name = fields.cstr(24, MAX_RECORD).filter(|name| !name.is_empty());
+    let name = name.map(|name| String::from_utf8_lossy(name).into_owned());
+    Some((guid.to_vec(), debug_id(guid, Endian::Little, age), name))
 }
 
 /// The record that [`read`] would read as this module's identity: RSDS or NB10 on Windows and macOS and for a module

@@ -33,6 +33,7 @@ mod wow64;
 
 use crate::{Budget, Dump, Error, FormatReader, source::SharedSource};
 pub(crate) use codeview::bytes as codeview_bytes;
+pub(crate) use codeview::rsds as codeview_rsds;
 use draft::Draft;
 use input::Input;
 pub(crate) use own::{ELF_HEAD, INFO, UNTOUCHED, elf_head};

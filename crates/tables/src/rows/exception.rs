@@ -34,6 +34,11 @@ row! {
     }
 }
 
+/// The bug check of a Windows machine.
+fn stop_code(target: &Target) -> Option<u64> {
+    Some(target.dump().machine.as_ref()?.stop.as_ref()?.code.into())
+}
+
 /// The row, if there was an exception.
 #[must_use]
 pub fn row(target: &Target) -> Option<ExceptionRow> {
@@ -43,7 +48,8 @@ pub fn row(target: &Target) -> Option<ExceptionRow> {
         ExceptionKind::Signal { signo, code, info } => {
             (u64::from(signo.unsigned_abs()), code.map(i64::from), info.and_then(|info| info.pid))
         }
-        ExceptionKind::Windows { code, .. } => (u64::from(*code), None, None),
+        // A stopped machine's event is its bug check; the exception record is often that of the stop itself.
+        ExceptionKind::Windows { code, .. } => (stop_code(target).unwrap_or(u64::from(*code)), None, None),
         ExceptionKind::Mach { exception, code, .. } => (u64::from(*exception), Some(*code as i64), None),
         _ => (0, None, None),
     };

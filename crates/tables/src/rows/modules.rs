@@ -26,6 +26,8 @@ row! {
         file: Field<String>,
         /// Version.
         version: Field<String>,
+        /// Link time as a Windows file has it; of a build that can be repeated it is a hash instead.
+        timestamp: Field<Time>,
     }
 }
 
@@ -80,6 +82,7 @@ pub fn rows(target: &Target) -> Vec<ModuleRow> {
                 matched,
                 file,
                 version: said(record.and_then(|record| record.version.clone())),
+                timestamp: said(record.and_then(|record| record.timestamp).map(|seconds| Time(seconds.into()))),
             }
         })
         .collect()

@@ -96,6 +96,9 @@ pub(crate) fn diagnose(target: &Target) -> Diagnosis {
     if let Some(report) = &target.dump().report {
         return apple::explain(target, report);
     }
+    if let Some(stop) = target.dump().machine.as_ref().and_then(|machine| machine.stop.as_deref()) {
+        return crate::stop::diagnose(target, stop);
+    }
     let Some(exception) = &target.dump().exception else { return healthy(target) };
     let Some(scene) = Scene::new(target) else { return without_thread(target) };
     match &exception.kind {

@@ -92,7 +92,7 @@ pub(crate) fn list(finder: &Arc<Finder>) -> Vec<Module> {
     let dump = &*finder.dump;
     let mut modules = if apple::is_apple(dump) {
         apple::modules(finder)
-    } else if dump.format == Format::Minidump && !dump.modules.is_empty() {
+    } else if matches!(dump.format, Format::Minidump | Format::Windows) && !dump.modules.is_empty() {
         records::modules(finder)
     } else {
         from_elf_core(finder)

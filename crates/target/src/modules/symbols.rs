@@ -25,7 +25,7 @@ impl Loaded {
         if super::apple::is_apple(&finder.dump) {
             return Self::of_macho(module);
         }
-        let from_minidump = finder.dump.format == Format::Minidump;
+        let from_minidump = matches!(finder.dump.format, Format::Minidump | Format::Windows);
         let sym = || {
             let wanted = module.breakpad.as_ref()?;
             let asked = from_minidump || !finder.options.debug_paths.is_empty();

@@ -9,12 +9,15 @@
 //! the function's own instructions (`code`, `x86`, `arm64`), frame links (`links`), the scan (`scan`). `walk` puts them
 //! together. To add a processor, add a table in `abi` and its calls in `callsite`.
 //!
+//! The stack of a Windows kernel is looked through as a whole (`kernel`).
+//!
 //! *Trap*: registers of a frame are those *in that frame*: what its callee may have changed is unknown there, not zero.
 
 mod abi;
 mod arm64;
 mod callsite;
 mod code;
+mod kernel;
 mod links;
 mod purse;
 pub(crate) mod reported;
@@ -138,7 +141,11 @@ pub(crate) fn unwind(target: &Target, index: usize) -> Stack {
         target.purse().pay(&stack);
         return stack;
     }
-    let mut stack = walk::walk(&world::TargetWorld::new(target), registers, limits);
+    let world = world::TargetWorld::new(target);
+    // A Windows kernel has unwind tables in its drivers' files, which the dump does not hold and nobody has at hand.
+    let windows = dump.machine.as_ref().is_some_and(|machine| machine.stop.is_some());
+    let mut stack =
+        if windows { kernel::scan(&world, registers, limits) } else { walk::walk(&world, registers, limits) };
     // A list that grows has room for four at first: 2 KiB for each of 65 536 threads with one frame.
     stack.frames.shrink_to_fit();
     target.purse().pay(&stack);

@@ -6,8 +6,11 @@
 //! nothing else.
 
 use crate::target::Target;
-use afterimage_dump::{Arch, Endian, Format, Memory, Os, Registers, Virt};
+use afterimage_dump::bytes::Fields;
+use afterimage_dump::{Arch, Endian, Format, Memory, MemoryExt, Os, Registers, Virt};
 use afterimage_symbols::{CfiMiss, FunctionKind, Machine, Step};
+use std::cell::RefCell;
+use std::collections::HashMap;
 
 use super::window::Window;
 
@@ -57,6 +60,10 @@ pub(super) trait World {
     fn in_module(&self, at: u64) -> bool;
     /// Where the program or the loader begins to run.
     fn is_entry(&self, at: u64) -> bool;
+    /// Whether nothing speaks against `at` being code of its module: a PE file's own headers, where memory has them.
+    fn is_executable(&self, _at: u64) -> bool {
+        true
+    }
 }
 
 /// One frame as call-frame information sees it.
@@ -99,16 +106,43 @@ impl Machine for Cpu<'_> {
 /// to `__libc_start_main` lies within them.
 const ENTRY_LENGTH: u64 = 48;
 
+/// Executable sections of a PE file by its headers in memory, as offsets from its base; empty where the headers are not
+/// all there.
+fn pe_sections(memory: &dyn Memory<Virt>, base: u64) -> Vec<(u64, u64)> {
+    const EXECUTE: u32 = 0x2000_0000;
+    let mut head = [0; 0x800];
+    let got = memory.read_upto(Virt(base), &mut head);
+    let fields = Fields::new(head.get(..got).unwrap_or_default(), Endian::Little);
+    let read = || {
+        let pe = fields.u32(0x3c)? as usize;
+        (fields.slice(0, 2)? == b"MZ" && fields.slice(pe, 4)? == b"PE\0\0").then_some(())?;
+        let count = usize::from(fields.u16(pe + 6)?);
+        let first = pe + 24 + usize::from(fields.u16(pe + 20)?);
+        let section = |index: usize| {
+            let at = first + index * 40;
+            let (size, start, flags) = (fields.u32(at + 8)?, fields.u32(at + 12)?, fields.u32(at + 36)?);
+            Some((u64::from(start), u64::from(start) + u64::from(size), flags))
+        };
+        // A list that is cut off would forbid code that is there.
+        let all = (0..count).map(section).collect::<Option<Vec<_>>>()?;
+        Some(all.into_iter().filter(|(_, _, flags)| flags & EXECUTE != 0).map(|(start, end, _)| (start, end)).collect())
+    };
+    read().unwrap_or_default()
+}
+
 /// A target as the surroundings of its stacks.
 pub(super) struct TargetWorld<'a> {
     target: &'a Target,
     entry: Option<u64>,
+    /// Executable sections by the base of their module.
+    sections: RefCell<HashMap<u64, Vec<(u64, u64)>>>,
 }
 
 impl<'a> TargetWorld<'a> {
     pub(super) fn new(target: &'a Target) -> Self {
         const AT_ENTRY: u64 = 9;
-        Self { target, entry: target.dump().auxv_value(AT_ENTRY).filter(|&entry| entry != 0) }
+        let entry = target.dump().auxv_value(AT_ENTRY).filter(|&entry| entry != 0);
+        Self { target, entry, sections: RefCell::default() }
     }
 }
 
@@ -184,11 +218,19 @@ impl World for TargetWorld<'_> {
     }
 
     fn lacks_code(&self) -> bool {
-        self.target.dump().format == Format::Minidump
+        matches!(self.target.dump().format, Format::Minidump | Format::Windows)
     }
 
     fn in_module(&self, at: u64) -> bool {
         self.target.module_at(Virt(at)).is_some()
+    }
+
+    fn is_executable(&self, at: u64) -> bool {
+        let Some(module) = self.target.module_at(Virt(at)) else { return false };
+        let base = module.base.0;
+        let mut sections = self.sections.borrow_mut();
+        let known = sections.entry(base).or_insert_with(|| pe_sections(self.target.memory(), base));
+        known.is_empty() || known.iter().any(|(start, end)| (*start..*end).contains(&(at - base)))
     }
 
     fn is_entry(&self, at: u64) -> bool {

@@ -143,7 +143,7 @@ pub(crate) fn encode(registers: &Registers, endian: Endian) -> Option<Vec<u8>> {
 }
 
 /// Bytes that hold all integer registers of any layout; longer contexts are vector state.
-pub(super) const MAX_LEN: usize = 1024;
+pub(crate) const MAX_LEN: usize = 1024;
 
 /// The 32-bit registers inside a 64-bit context of a thread that was running 32-bit code (`CS` = 0x23).
 pub(super) fn x86_of_amd64(native: &Registers) -> Registers {

@@ -1,0 +1,4 @@
+//! `windows_kernel` for libFuzzer; what it does stands in the library.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| afterimage_fuzz::windows_kernel(bytes));
