@@ -17,6 +17,8 @@ use crate::breakpad::Breakpad;
 use crate::cfi::FrameTables;
 use crate::dwarf::{DwarfFile, Found};
 use crate::elf::{ET_REL, SymbolTable, unpack_xz};
+use crate::pdb::Pdb;
+use crate::pe::{PeImage, PeSymbols};
 use crate::{Blob, CfiMiss, ElfObject, Error, Files, Machine, Step, demangle};
 use std::sync::{Arc, OnceLock};
 
@@ -87,6 +89,9 @@ enum Source {
     None,
     Elf(Box<Elf>),
     Breakpad(Box<Breakpad>),
+    Pe(Box<PeSymbols>),
+    /// Names and frames from a symbol file; where it has no rule, the image's unwind data.
+    BreakpadAndPe(Box<Breakpad>, Box<PeSymbols>),
 }
 
 /// Everything known about the code of one module. All addresses are the module's own.
@@ -120,17 +125,34 @@ impl ModuleSymbols {
         Ok(ModuleSymbols { source: Source::Breakpad(Box::new(Breakpad::parse(sym)?)) })
     }
 
+    /// From a PE image and its PDB, either of which may be missing. Addresses count from the image's base.
+    pub fn from_pe(image: Option<Arc<PeImage>>, pdb: Option<Arc<Pdb>>) -> Self {
+        ModuleSymbols { source: Source::Pe(Box::new(PeSymbols::new(image, pdb))) }
+    }
+
+    /// From a Breakpad symbol file of a PE image, and the image for its unwind data.
+    ///
+    /// # Errors
+    /// If the text does not begin with a MODULE record.
+    pub fn from_breakpad_and_pe(sym: Blob, image: Arc<PeImage>) -> Result<Self, Error> {
+        let breakpad = Box::new(Breakpad::parse(sym)?);
+        Ok(ModuleSymbols { source: Source::BreakpadAndPe(breakpad, Box::new(PeSymbols::new(Some(image), None))) })
+    }
+
     /// Nothing is known.
     pub fn none() -> Self {
         ModuleSymbols { source: Source::None }
     }
 
-    /// Which tables there are: "symtab", "dynsym", "gnu_debugdata", "dwarf", "split dwarf", "breakpad".
+    /// Which tables there are: "symtab", "dynsym", "gnu_debugdata", "dwarf", "split dwarf", "breakpad",
+    /// "pdb", "coff", "exports", "pdata".
     /// Nothing is unpacked for the answer; "split dwarf" stands there once a lookup has used it.
     pub fn sources(&self) -> Vec<&'static str> {
         let elf = match &self.source {
             Source::None => return Vec::new(),
             Source::Breakpad(_) => return vec!["breakpad"],
+            Source::Pe(pe) => return pe.sources(),
+            Source::BreakpadAndPe(_, pe) => return [vec!["breakpad"], pe.sources()].concat(),
             Source::Elf(elf) => elf,
         };
         let any = |test: &dyn Fn(&ElfObject) -> bool| elf.objects().any(test);
@@ -154,7 +176,8 @@ impl ModuleSymbols {
         let elf = match &self.source {
             Source::None => return None,
             Source::Elf(elf) => elf,
-            Source::Breakpad(breakpad) => {
+            Source::Pe(pe) => return pe.function(at),
+            Source::Breakpad(breakpad) | Source::BreakpadAndPe(breakpad, _) => {
                 let named = breakpad.function(at)?;
                 return Some(Function {
                     name: demangle(&named.name),
@@ -188,7 +211,8 @@ impl ModuleSymbols {
     pub fn symbol_entry_by_name(&self, raw: &str) -> Option<(u64, u64)> {
         match &self.source {
             Source::None => None,
-            Source::Breakpad(breakpad) => breakpad.address_of(raw),
+            Source::Breakpad(breakpad) | Source::BreakpadAndPe(breakpad, _) => breakpad.address_of(raw),
+            Source::Pe(pe) => pe.symbol(raw),
             Source::Elf(elf) => {
                 let find = |object: &ElfObject, table: Option<&SymbolTable>| table?.by_name(object, raw.as_bytes());
                 // The dynamic table is small, and has what a debugger looks for in libc and ld.so.
@@ -205,7 +229,8 @@ impl ModuleSymbols {
     pub fn locate(&self, at: u64) -> Vec<SourceFrame> {
         let found = match &self.source {
             Source::None => Vec::new(),
-            Source::Breakpad(breakpad) => breakpad.locate(at),
+            Source::Breakpad(breakpad) | Source::BreakpadAndPe(breakpad, _) => breakpad.locate(at),
+            Source::Pe(pe) => pe.locate(at),
             Source::Elf(elf) => elf.locate(at),
         };
         found
@@ -229,6 +254,10 @@ impl ModuleSymbols {
         match &self.source {
             Source::None => Err(CfiMiss::NoTables),
             Source::Breakpad(breakpad) => breakpad.unwind(at, machine),
+            Source::Pe(pe) => pe.unwind(at, machine),
+            Source::BreakpadAndPe(breakpad, pe) => {
+                breakpad.unwind(at, machine).or_else(|miss| pe.unwind(at, machine).map_err(|_| miss))
+            }
             Source::Elf(elf) => elf.unwind(at, machine),
         }
     }
