@@ -29,6 +29,7 @@ mod modules;
 mod options;
 mod places;
 pub mod stack;
+mod symsrv;
 mod target;
 #[cfg(test)]
 mod testing;

@@ -33,7 +33,8 @@ row! {
         column: Field<u32>,
         /// Whether the function was inlined into the next row's.
         inlined: bool,
-        /// How the frame was found: `context`, `signal_frame`, `cfi`, `call_site`, `frame_pointer`, `scan`.
+        /// How the frame was found: `context`, `signal_frame`, `cfi`, `unwind_data`, `call_site`,
+        /// `frame_pointer`, `scan`.
         trust: &'static str,
         /// Why a better rule failed.
         why: Field<String>,

@@ -9,6 +9,7 @@ pub(crate) mod breakpad;
 pub(crate) mod debug;
 pub(crate) mod image;
 pub(crate) mod map;
+pub(crate) mod pe;
 pub(crate) mod search;
 pub(crate) mod verify;
 
@@ -92,6 +93,11 @@ pub(crate) struct Finder {
     /// Files by path, so that a file that several modules ask for is mapped once. `None`: no ELF file is there.
     opened: Mutex<HashMap<PathBuf, Option<Arc<ElfFile>>>>,
     named: OnceLock<search::Named>,
+    /// PE images and PDBs by path.
+    pub(crate) windows: pe::Opened,
+    /// What [`Options::symbol_path`] says.
+    pub(crate) symbol_path: crate::symsrv::SymbolPath,
+    pub(crate) symbol_servers: crate::symsrv::Servers,
 }
 
 /// Most remarks that are kept: a hostile dump could make one for each of a million modules.
@@ -99,10 +105,14 @@ const MAX_ISSUES: usize = 1024;
 
 impl Finder {
     pub(crate) fn new(dump: Arc<Dump>, options: Options, budget: Budget) -> Self {
+        let symbol_path = crate::symsrv::SymbolPath::parse(&options);
         Self {
             dump,
             options,
             budget,
+            windows: pe::Opened::default(),
+            symbol_path,
+            symbol_servers: crate::symsrv::Servers::default(),
             downloads: Downloads::default(),
             issues: Mutex::default(),
             opened: Mutex::default(),

@@ -31,6 +31,9 @@ impl Loaded {
             Some(Self { symbols, bias: module.base.0, has_debug_info: true, debug: Some(path) })
         };
         let nothing = || Self { symbols: ModuleSymbols::none(), bias: module.bias, has_debug_info: false, debug: None };
+        if module.is_pe() {
+            return Self::of_pe(module);
+        }
         if !module.is_elf {
             return sym().unwrap_or_else(nothing);
         }
@@ -62,6 +65,30 @@ impl Loaded {
         let path = debug.as_ref().map(|debug| debug.path.clone());
         let symbols = ModuleSymbols::from_elf(object, debug.and_then(|debug| debug.reopen()), Arc::new(driver));
         Self { symbols, bias: bias.unwrap_or(module.bias), has_debug_info, debug: path }
+    }
+}
+
+impl Loaded {
+    /// A PE module: its PDB, else a Breakpad symbol file, and the image with its exports and unwind data.
+    fn of_pe(module: &Module) -> Self {
+        let finder = &module.finder;
+        let image = module.pe_image().cloned();
+        let bias = module.base.0;
+        let done = |symbols, debug: Option<PathBuf>| Self { symbols, bias, has_debug_info: debug.is_some(), debug };
+        if let Some((path, pdb)) = module.pdb() {
+            return done(ModuleSymbols::from_pe(image, Some(pdb)), Some(path));
+        }
+        let wanted = module.debug_identity();
+        if let Some((path, blob)) = wanted.and_then(|wanted| breakpad::find(finder, &wanted, module.name())) {
+            let symbols = match &image {
+                Some(image) => ModuleSymbols::from_breakpad_and_pe(blob, image.clone()),
+                None => ModuleSymbols::from_breakpad(blob),
+            };
+            if let Ok(symbols) = symbols {
+                return done(symbols, Some(path));
+            }
+        }
+        done(ModuleSymbols::from_pe(image, None), None)
     }
 }
 

@@ -5,7 +5,7 @@
 //! *Example*: `target.stack(0).frames` of a call through a null pointer begins with address 0 (`context`), then the
 //! caller with all its registers (`call_site`), then frames by unwind tables (`cfi`).
 //!
-//! Rules in order of trust: saved signal context and call-frame information (`rules`), the call that has just happened,
+//! Rules in order of trust: saved signal context, call-frame information and Windows' unwind data (`rules`), the call that has just happened,
 //! the function's own instructions (`code`, `x86`, `arm64`), frame links (`links`), the scan (`scan`). `walk` puts them
 //! together. To add a processor, add a table in `abi` and its calls in `callsite`.
 //!
@@ -42,6 +42,8 @@ pub enum Trust {
     SignalFrame,
     /// Call-frame information.
     Cfi,
+    /// Windows' unwind data of x64 and arm64 (`.pdata`).
+    UnwindData,
     /// The return address that the processor had just pushed, or left in its link register: after a call into nowhere,
     /// or at the first instruction of a function.
     CallSite,
@@ -59,6 +61,7 @@ impl Trust {
             Self::Context => "context",
             Self::SignalFrame => "signal_frame",
             Self::Cfi => "cfi",
+            Self::UnwindData => "unwind_data",
             Self::CallSite => "call_site",
             Self::FramePointer => "frame_pointer",
             Self::Scan => "scan",

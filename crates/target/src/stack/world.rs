@@ -71,6 +71,8 @@ pub(super) struct Cpu<'a> {
     pub(super) strip: &'a dyn Fn(u64) -> u64,
     /// Bytes of arguments that the callee takes off the stack itself.
     pub(super) parameters: u32,
+    /// Whether the address is that of the instruction about to run.
+    pub(super) innermost: bool,
 }
 
 impl Machine for Cpu<'_> {
@@ -92,6 +94,10 @@ impl Machine for Cpu<'_> {
 
     fn callee_parameter_size(&self) -> u64 {
         u64::from(self.parameters)
+    }
+
+    fn is_innermost(&self) -> bool {
+        self.innermost
     }
 }
 
@@ -168,6 +174,9 @@ impl World for TargetWorld<'_> {
                     }
                     None => format!("{name}: {miss}"),
                 },
+                CfiMiss::NoTables if module.lacks_image() => {
+                    format!("{name}: the dump does not hold its unwind data, and no file of it was found")
+                }
                 _ => format!("{name}: {miss}"),
             }
         })
