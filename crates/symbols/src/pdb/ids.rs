@@ -69,6 +69,8 @@ impl Ids {
             _ => return None,
         };
         Some(match scope.filter(|scope| !scope.is_empty()) {
+            // An anonymous namespace has the number of its file for a name.
+            Some(scope) if scope.starts_with("?A0x") => format!("`anonymous namespace'::{name}"),
             Some(scope) => format!("{scope}::{name}"),
             None => name,
         })

@@ -24,6 +24,8 @@ mod epilogue;
 mod exports;
 mod relocations;
 mod symbols;
+#[cfg(test)]
+mod tests;
 mod x64;
 
 pub use codeview::CodeView;

@@ -59,6 +59,9 @@ pub(super) trait World {
     fn is_entry(&self, at: u64) -> bool;
 }
 
+/// How a reason ends that says that there is a rule, and only a register is missing for it.
+pub(super) const NOT_KNOWN: &str = "is not known here";
+
 /// One frame as call-frame information sees it.
 pub(super) struct Cpu<'a> {
     /// The frame's registers.
@@ -170,11 +173,11 @@ impl World for TargetWorld<'_> {
                 CfiMiss::UnknownRegister { dwarf } => match self.arch().info().slot_of_dwarf(dwarf) {
                     Some(slot) => {
                         let register = self.arch().info().registers.get(slot).map_or("?", |info| info.name);
-                        format!("{name}: the unwind rule needs {register}, which is not known here")
+                        format!("{name}: the unwind rule needs {register}, which {NOT_KNOWN}")
                     }
                     None => format!("{name}: {miss}"),
                 },
-                CfiMiss::NoTables if module.lacks_image() => {
+                CfiMiss::NoTables if module.lacks_image() && self.arch().info().pointer_size == 8 => {
                     format!("{name}: the dump does not hold its unwind data, and no file of it was found")
                 }
                 _ => format!("{name}: {miss}"),
