@@ -56,6 +56,8 @@ struct Header {
     /// Streams of further debug data.
     debug: Vec<u16>,
     names: Option<u16>,
+    /// `IMAGE_FILE_MACHINE_*`.
+    machine: u16,
 }
 
 /// Object files kept at a time.
@@ -161,7 +163,7 @@ impl Pdb {
         let procedure = object.procedure(place)?;
         let start = self.places.rva(procedure.place)?;
         Some(Function {
-            name: demangle(&procedure.name),
+            name: demangle(self.plain(&procedure.name)),
             raw: procedure.name.clone(),
             start: u64::from(start),
             size: Some(u64::from(procedure.size)),
@@ -173,7 +175,22 @@ impl Pdb {
 
     /// The last public name at or before an address: its address and name.
     pub(crate) fn public(&self, rva: u32) -> Option<(u32, String)> {
-        self.publics().find(rva)
+        let (start, name) = self.publics().find(rva)?;
+        Some((start, self.plain(&name).to_owned()))
+    }
+
+    /// A C name without what i386's calling conventions add: `_f`, `_f@8`, `@f@8`.
+    fn plain<'a>(&self, name: &'a str) -> &'a str {
+        const I386: u16 = 0x14c;
+        if self.header.machine != I386 || name.starts_with('?') {
+            return name;
+        }
+        let bare = name.strip_prefix(['_', '@']).unwrap_or(name);
+        match bare.rsplit_once('@') {
+            Some((before, bytes)) if !before.is_empty() && bytes.bytes().all(|b| b.is_ascii_digit()) => before,
+            _ if name.starts_with('_') => bare,
+            _ => name,
+        }
     }
 
     /// The address of a name, decorated or not.
@@ -208,7 +225,7 @@ impl Pdb {
         }
         found.reverse();
         found.push(Found {
-            raw: Some(procedure.name.clone()),
+            raw: Some(self.plain(&procedure.name).to_owned()),
             file: outer_file,
             line: outer_line,
             column,
@@ -248,6 +265,7 @@ impl Header {
         let mut header = Self { symbols: u16::MAX, ..Self::default() };
         let Some(symbols) = view.u16(20) else { return header };
         header.symbols = symbols;
+        header.machine = view.u16(58).unwrap_or(0);
         let size = |at: u64| u64::from(view.u32(at).unwrap_or(0)).min(dbi.len() as u64);
         let (mut at, end) = (64u64, 64 + size(24));
         while at + 64 <= end && header.modules.len() < MAX_MODULES {
