@@ -80,7 +80,7 @@ impl PeSymbols {
         if let Some(found) = self.pdb.as_ref().and_then(|pdb| pdb.function(at)) {
             return Some(found);
         }
-        let label = |names: &Names, source| {
+        let label = |names: &Names, source: [&'static str; 2]| {
             let (start, name) = last(names, at)?;
             let label = self.labelled(at, start, name, source);
             // Another entry may be the function's own: its beginning is known better than the last label.
@@ -91,12 +91,13 @@ impl PeSymbols {
             })
         };
         let public = self.pdb.as_ref().and_then(|pdb| pdb.public(at));
-        let public = public.and_then(|(start, name)| self.labelled(at, start, &name, "pdb public"));
-        public.or_else(|| label(self.coff(), "coff")).or_else(|| label(self.exports(), "export"))
+        let public = public.and_then(|(start, name)| self.labelled(at, start, &name, ["pdb public", "nearest pdb public"]));
+        public.or_else(|| label(self.coff(), ["coff", "nearest coff"])).or_else(|| label(self.exports(), ["export", "nearest export"]))
     }
 
     /// A label as a function: with bounds if the unwind data has them, not at all if that shows another function between.
-    fn labelled(&self, at: u32, start: u32, name: &str, source: &'static str) -> Option<Function> {
+    /// The sources are the words for a name that the bounds prove, and for one that only stands before the address.
+    fn labelled(&self, at: u32, start: u32, name: &str, [sure, nearest]: [&'static str; 2]) -> Option<Function> {
         let mut size = None;
         let mut exact = false;
         if let Some((begin, end)) = self.bounds(at) {
@@ -118,7 +119,7 @@ impl PeSymbols {
             size,
             exact,
             kind: if exact { FunctionKind::Function } else { FunctionKind::Label },
-            source,
+            source: if exact { sure } else { nearest },
         })
     }
 

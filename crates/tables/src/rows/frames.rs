@@ -21,6 +21,9 @@ row! {
         function: Field<String>,
         /// Bytes from the start of the function.
         offset: Field<u64>,
+        /// Where the function's name comes from, as `dwarf`, `symtab`, `pdb`, `export`. One that begins with `nearest` is the
+        /// last label before the address, which may be another function's.
+        symbol: Field<&'static str>,
         /// File name of the module.
         module: Field<String>,
         /// Bytes from the module's base.
@@ -85,7 +88,8 @@ fn row(tid: u32, index: usize, frame: &Frame, module: Option<&Module>, place: &L
         index,
         pc: Addr(at.0),
         function: place.function.clone().ok_or(no_symbol.clone()),
-        offset: place.offset.ok_or(if place.inlined { Absent::because("inlined") } else { no_symbol }),
+        offset: place.offset.ok_or(if place.inlined { Absent::because("inlined") } else { no_symbol.clone() }),
+        symbol: place.source.ok_or(if place.inlined { Absent::because("inlined") } else { no_symbol }),
         module: module.map(|module| module.name().to_owned()).ok_or(no_module.clone()),
         module_offset: module.map(|module| Addr(at.0.wrapping_sub(module.base.0))).ok_or(no_module),
         file: place.file.clone().ok_or(no_line.clone()),

@@ -125,6 +125,7 @@ pub(crate) fn locate(module: &Module, address: CodeAddr) -> Vec<Location> {
             line: frame.line,
             column: frame.column,
             inlined: frame.inlined,
+            source: None,
         })
         .collect();
     let exact = module.symbol_address(address.address());
@@ -144,6 +145,7 @@ pub(crate) fn locate(module: &Module, address: CodeAddr) -> Vec<Location> {
     }
     if let Some(outermost) = locations.last_mut() {
         outermost.offset = Some(exact.wrapping_sub(function.start));
+        outermost.source = Some(function.source);
         // Debug information with line tables only knows bare names; the symbol has the path before it.
         let fuller = outermost.function.as_ref().is_none_or(|bare| {
             let bare = short_name(bare);
