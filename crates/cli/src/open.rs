@@ -70,7 +70,8 @@ pub fn options(path: &Path, common: &Common) -> Options {
         options.debuginfod_timeout = Duration::from_secs(seconds);
     }
     options.debuginfod_cache = debuginfod_cache();
-    options.symbol_path = common.symbols.as_deref().map(|path| if common.no_network { offline(path) } else { path.to_owned() });
+    options.symbol_path =
+        common.symbols.as_deref().map(|path| if common.no_network { offline(path) } else { path.to_owned() });
     options.symbol_cache = cache_folder().map(|folder| folder.join("afterimage/symbols"));
     options
 }
@@ -81,7 +82,8 @@ fn offline(path: &str) -> String {
         let part = part.trim().to_ascii_lowercase();
         part.starts_with("http://") || part.starts_with("https://")
     };
-    let elements = path.split(';').map(|element| element.split('*').filter(|part| !url(part)).collect::<Vec<_>>().join("*"));
+    let elements =
+        path.split(';').map(|element| element.split('*').filter(|part| !url(part)).collect::<Vec<_>>().join("*"));
     elements.collect::<Vec<_>>().join(";")
 }
 

@@ -310,8 +310,10 @@ mod tests {
             (".PEBD", "char const *"),
             (".PAD", "char *"),
             (".?AW4colour@@", "colour"),
-            (".?AV?$basic_string@DU?$char_traits@D@std@@V?$allocator@D@2@@std@@",
-             "std::basic_string<char,std::char_traits<char>,std::allocator<char>>"),
+            (
+                ".?AV?$basic_string@DU?$char_traits@D@std@@V?$allocator@D@2@@std@@",
+                "std::basic_string<char,std::char_traits<char>,std::allocator<char>>",
+            ),
         ] {
             assert_eq!(type_name(raw).as_deref(), Some(plain), "{raw}");
         }

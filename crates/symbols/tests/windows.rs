@@ -173,9 +173,11 @@ fn compare_names(pdb: &str, sym: &str, stretched: bool) -> Option<(usize, usize,
 
 #[test]
 fn names_and_lines_of_a_pdb_are_those_of_its_symbol_file() {
-    if let Some((functions, wrong, lines, wrong_lines)) =
-        compare_names("windows-symbols/dump_syms_regtest64.pdb", "windows-symbols/dump_syms_regtest64.mozilla.sym", false)
-    {
+    if let Some((functions, wrong, lines, wrong_lines)) = compare_names(
+        "windows-symbols/dump_syms_regtest64.pdb",
+        "windows-symbols/dump_syms_regtest64.mozilla.sym",
+        false,
+    ) {
         assert!(functions > 200 && lines > 1000);
         assert!(wrong * 100 <= functions && wrong_lines * 100 <= lines);
     }

@@ -231,9 +231,12 @@ fn pointers_and_packed_files() {
 #[test]
 fn what_is_wrong_or_broken_is_not_used() {
     let Some(lab) = lab() else { return };
-    let wrong = HashMap::from([(lab.exe_path.clone(), lab.pdb.clone()), (lab.pdb_path.clone(), {
-        std::fs::read(samples().unwrap().join("windows-wine/bin/dumpme32_pdb.pdb")).unwrap()
-    })]);
+    let wrong = HashMap::from([
+        (lab.exe_path.clone(), lab.pdb.clone()),
+        (lab.pdb_path.clone(), {
+            std::fs::read(samples().unwrap().join("windows-wine/bin/dumpme32_pdb.pdb")).unwrap()
+        }),
+    ]);
     for (manner, files, said) in [
         (Manner::Good, wrong, "another identity"),
         (Manner::Truncated, lab.files(), "broke off"),

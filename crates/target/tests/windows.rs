@@ -20,7 +20,10 @@ fn facts(dump: &Path) -> HashMap<String, String> {
     let name = dump.file_name().unwrap().to_str().unwrap();
     let stem = name.trim_end_matches(".zst").trim_end_matches(".dmp");
     let text = std::fs::read_to_string(dump.with_file_name(format!("{stem}.facts.txt"))).unwrap();
-    text.lines().filter_map(|line| line.split_once('=')).map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect()
+    text.lines()
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+        .collect()
 }
 
 fn number(text: &str) -> u64 {
@@ -62,7 +65,11 @@ fn check(root: &Path, dump: &str, with_files: bool) {
     if crash {
         wanted.push((number(&facts["tid_main"]) as u32, vec!["level3", "level2", "level1"]));
     }
-    let workers = if dump.contains("arm64") { &["worker_level2", "worker_level1"][..] } else { &["worker_level3", "worker_level2", "worker_level1", "worker"] };
+    let workers = if dump.contains("arm64") {
+        &["worker_level2", "worker_level1"][..]
+    } else {
+        &["worker_level3", "worker_level2", "worker_level1", "worker"]
+    };
     wanted.push((number(&facts["tid_worker0"]) as u32, workers.to_vec()));
     for (tid, names) in wanted {
         let found = stack(&target, tid, &functions);
@@ -73,7 +80,9 @@ fn check(root: &Path, dump: &str, with_files: bool) {
         let own: Vec<&str> = found.iter().filter_map(|(known, ..)| known.as_deref()).collect();
         assert!(own.windows(names.len()).any(|run| run == names), "{dump}: {names:?} in {own:?}");
         if with_files {
-            for (known, ours, _, guess) in found.iter().filter(|(known, ..)| names.contains(&known.as_deref().unwrap_or_default())) {
+            for (known, ours, _, guess) in
+                found.iter().filter(|(known, ..)| names.contains(&known.as_deref().unwrap_or_default()))
+            {
                 // A PDB without procedures knows no static function. Then there is no name; on i386, where nothing says where
                 // functions begin, a label that is called one.
                 let nameless = (ours.is_none() || *guess) && known.as_deref() == Some("worker");
@@ -111,7 +120,8 @@ fn files_are_taken_by_identity_only() {
     // Another program under the module's name.
     std::fs::copy(root.join("windows-wine/bin/dumpme64.exe"), folder.path().join("dumpme64_pdb.exe")).unwrap();
     std::fs::copy(root.join("windows-wine/bin/dumpme32_pdb.pdb"), folder.path().join("dumpme64_pdb.pdb")).unwrap();
-    let options = Options { debug_paths: vec![folder.path().to_owned()], use_system_files: false, ..Options::default() };
+    let options =
+        Options { debug_paths: vec![folder.path().to_owned()], use_system_files: false, ..Options::default() };
     let target = target_with(&dump, options);
     let module = target.modules().iter().find(|module| module.name().eq_ignore_ascii_case("dumpme64_pdb.exe")).unwrap();
     assert!(matches!(module.file(), FileMatch::Mismatch { .. }), "{:?}", module.file());

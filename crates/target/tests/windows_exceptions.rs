@@ -80,7 +80,8 @@ fn throw(wide: bool, types: &[&str]) -> (Vec<u64>, Vec<(u64, Vec<u8>)>) {
 #[test]
 fn a_thrown_exception_has_its_type_and_text() {
     for wide in [true, false] {
-        let (parameters, memory) = throw(wide, &[".?AVDiskFull@app@@", ".?AVruntime_error@std@@", ".?AVexception@std@@"]);
+        let (parameters, memory) =
+            throw(wide, &[".?AVDiskFull@app@@", ".?AVruntime_error@std@@", ".?AVexception@std@@"]);
         let found = diagnose(wide, 0xe06d_7363, &parameters, memory);
         assert_eq!(found.kind, "cpp_exception");
         assert!(found.headline.contains("app::DiskFull"), "{}", found.headline);
@@ -95,7 +96,13 @@ fn a_thrown_exception_has_its_type_and_text() {
 #[test]
 fn a_throw_without_its_tables_is_still_one() {
     let (parameters, _) = throw(true, &[]);
-    for parameters in [parameters, vec![], vec![0x1993_0520, 0, 0, 0], vec![1, 2, 3, 4], vec![0x1993_0520, u64::MAX, u64::MAX - 4, BASE]] {
+    for parameters in [
+        parameters,
+        vec![],
+        vec![0x1993_0520, 0, 0, 0],
+        vec![1, 2, 3, 4],
+        vec![0x1993_0520, u64::MAX, u64::MAX - 4, BASE],
+    ] {
         let found = diagnose(true, 0xe06d_7363, &parameters, vec![]);
         assert_eq!(found.kind, "cpp_exception", "{parameters:x?}");
     }
@@ -127,7 +134,10 @@ fn codes_and_parameters_in_words() {
         let found = diagnose(true, code, &parameters, vec![]);
         assert_eq!(found.kind, kind, "{code:#x}: {}", found.headline);
         assert!(found.headline.contains(said), "{code:#x}: {}", found.headline);
-        assert!(!found.statements.is_empty() && found.statements.iter().all(|one| !one.evidence.is_empty()), "{code:#x}");
+        assert!(
+            !found.statements.is_empty() && found.statements.iter().all(|one| !one.evidence.is_empty()),
+            "{code:#x}"
+        );
     }
     // The access and its address.
     for (access, said) in [(0u64, "read"), (1, "wrote")] {

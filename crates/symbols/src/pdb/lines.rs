@@ -45,7 +45,9 @@ pub(super) fn read(bytes: &[u8], base: usize) -> Lines {
         let range = (start, start.saturating_add(size));
         match kind {
             LINES => {
-                if let (Some(offset), Some(section), Some(code)) = (view.u32(from), view.u16(from + 4), view.u32(from + 8)) {
+                if let (Some(offset), Some(section), Some(code)) =
+                    (view.u32(from), view.u16(from + 4), view.u32(from + 8))
+                {
                     lines.blocks.push((Place { section, offset }, code, range.0, range.1));
                 }
             }

@@ -114,7 +114,9 @@ impl Pdb {
 
     /// Whether it has this identity, with either of its ages.
     pub fn has_id(&self, debug_id: &str) -> bool {
-        [self.ages.0, self.ages.1].iter().any(|&age| crate::pe::codeview_id(&self.guid, age).eq_ignore_ascii_case(debug_id))
+        [self.ages.0, self.ages.1]
+            .iter()
+            .any(|&age| crate::pe::codeview_id(&self.guid, age).eq_ignore_ascii_case(debug_id))
     }
 
     /// The object file with a number.
@@ -282,8 +284,7 @@ impl Header {
             at = (object + library.len() as u64 + 1).next_multiple_of(4);
         }
         let before: u64 = [24, 28, 32, 36, 40, 52].into_iter().map(size).sum();
-        header.debug =
-            (0..(size(48) / 2).min(16)).map_while(|index| view.u16(64 + before + 2 * index)).collect();
+        header.debug = (0..(size(48) / 2).min(16)).map_while(|index| view.u16(64 + before + 2 * index)).collect();
         header
     }
 }

@@ -40,8 +40,9 @@ impl ObjectFile {
         let from = (symbols as usize).saturating_add(old as usize).min(stream.len());
         let to = from.saturating_add(line_bytes as usize).min(stream.len());
         let lines = lines::read(stream.get(from..to).unwrap_or_default(), from);
-        let mut procedures: Vec<Procedure> =
-            records(stream.get(..end).unwrap_or_default(), 4).filter_map(|(kind, data, at)| procedure(kind, data, at)).collect();
+        let mut procedures: Vec<Procedure> = records(stream.get(..end).unwrap_or_default(), 4)
+            .filter_map(|(kind, data, at)| procedure(kind, data, at))
+            .collect();
         procedures.sort_by_key(|procedure| procedure.place);
         Self { stream, procedures, lines }
     }

@@ -84,9 +84,9 @@ fn by_packed(packed: Packed, entry: Entry, past: u32, innermost: bool) -> Rule {
         rest(ops, prologue - past / 4)
     } else if innermost && left <= epilogue.len() as u32 {
         {
-        let skip = epilogue.len() as u32 - left;
-        rest(epilogue, skip)
-    }
+            let skip = epilogue.len() as u32 - left;
+            rest(epilogue, skip)
+        }
     } else {
         ops
     };

@@ -44,12 +44,8 @@ pub(super) fn decode(bytes: &[u8]) -> Vec<Op> {
         let two = b << 8 | next(1);
         let z6 = two & 0x3f;
         let int = |number: u32| (19 + number).min(30) as u8;
-        let pair = |number: u32, at: u32, then: u32| Op::Load {
-            first: int(number),
-            second: Some(int(number + 1)),
-            at,
-            then,
-        };
+        let pair =
+            |number: u32, at: u32, then: u32| Op::Load { first: int(number), second: Some(int(number + 1)), at, then };
         let (op, length) = match first {
             0x00..=0x1f => (Op::Alloc((b & 0x1f) * 16), 1),
             0x20..=0x3f => (pair(0, 0, (b & 0x1f) * 8), 1),
@@ -62,9 +58,7 @@ pub(super) fn decode(bytes: &[u8]) -> Vec<Op> {
             0xd4..=0xd5 => {
                 (Op::Load { first: int(two >> 5 & 15), second: None, at: 0, then: ((two & 0x1f) + 1) * 8 }, 2)
             }
-            0xd6..=0xd7 => {
-                (Op::Load { first: int(2 * (two >> 6 & 7)), second: Some(LR), at: z6 * 8, then: 0 }, 2)
-            }
+            0xd6..=0xd7 => (Op::Load { first: int(2 * (two >> 6 & 7)), second: Some(LR), at: z6 * 8, then: 0 }, 2),
             0xd8..=0xd9 => (Op::LoadFloat { then: 0 }, 2),
             0xda..=0xdb => (Op::LoadFloat { then: (z6 + 1) * 8 }, 2),
             0xdc..=0xdd => (Op::LoadFloat { then: 0 }, 2),
@@ -192,7 +186,8 @@ impl Packed {
             allocate(&mut ops, local);
         }
         ops.reverse();
-        let epilogue = ops.iter().copied().filter(|op| !matches!(op, Op::Frame(_) | Op::Nop)).chain([Op::End]).collect();
+        let epilogue =
+            ops.iter().copied().filter(|op| !matches!(op, Op::Frame(_) | Op::Nop)).chain([Op::End]).collect();
         ops.push(Op::End);
         (ops, epilogue)
     }

@@ -44,7 +44,8 @@ pub(super) fn read(image: &PeImage) -> Vec<(u32, String)> {
                 name.get(..name.iter().position(|&byte| byte == 0).unwrap_or(8))?
             };
             let name = name.get(..name.len().min(4096))?;
-            let name = if image.headers.machine == MACHINE_I386 { name.strip_prefix(b"_").unwrap_or(name) } else { name };
+            let name =
+                if image.headers.machine == MACHINE_I386 { name.strip_prefix(b"_").unwrap_or(name) } else { name };
             let name = String::from_utf8_lossy(name).into_owned();
             (!name.is_empty()).then_some((section.rva.checked_add(value)?, name))
         };

@@ -18,8 +18,8 @@
 
 mod arm64;
 mod arm64_codes;
-mod coff;
 mod codeview;
+mod coff;
 mod epilogue;
 mod exports;
 mod relocations;

@@ -46,7 +46,8 @@ impl Relocations {
                 let mut entries = vec![0u8; size as usize];
                 let have = image.read(at, &mut entries);
                 for entry in entries.get(..have).unwrap_or_default().chunks_exact(2) {
-                    let entry = u16::from_le_bytes([entry.first().copied().unwrap_or(0), entry.get(1).copied().unwrap_or(0)]);
+                    let entry =
+                        u16::from_le_bytes([entry.first().copied().unwrap_or(0), entry.get(1).copied().unwrap_or(0)]);
                     let width = match entry >> 12 {
                         HIGHLOW => 4,
                         DIR64 => 8,

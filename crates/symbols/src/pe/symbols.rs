@@ -91,8 +91,11 @@ impl PeSymbols {
             })
         };
         let public = self.pdb.as_ref().and_then(|pdb| pdb.public(at));
-        let public = public.and_then(|(start, name)| self.labelled(at, start, &name, ["pdb public", "nearest pdb public"]));
-        public.or_else(|| label(self.coff(), ["coff", "nearest coff"])).or_else(|| label(self.exports(), ["export", "nearest export"]))
+        let public =
+            public.and_then(|(start, name)| self.labelled(at, start, &name, ["pdb public", "nearest pdb public"]));
+        public
+            .or_else(|| label(self.coff(), ["coff", "nearest coff"]))
+            .or_else(|| label(self.exports(), ["export", "nearest export"]))
     }
 
     /// A label as a function: with bounds if the unwind data has them, not at all if that shows another function between.

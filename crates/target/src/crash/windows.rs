@@ -43,8 +43,15 @@ pub(crate) fn explain(scene: &Scene, code: u32, parameters: &[u64]) -> Diagnosis
         0xc000_0094 => simple(&mut diagnosis, "divide_by_zero", "it divided by zero", evidence),
         0xc000_0095 => simple(&mut diagnosis, "divide_overflow", "the result of a division does not fit", evidence),
         0xc000_001d => simple(&mut diagnosis, "illegal_instruction", "it ran an illegal instruction", evidence),
-        0xc000_0096 => simple(&mut diagnosis, "illegal_instruction", "it ran an instruction that only the system may run", evidence),
-        0x8000_0003 | 0x4000_001f => simple(&mut diagnosis, "breakpoint", "it ran a breakpoint with no debugger there", evidence),
+        0xc000_0096 => simple(
+            &mut diagnosis,
+            "illegal_instruction",
+            "it ran an instruction that only the system may run",
+            evidence,
+        ),
+        0x8000_0003 | 0x4000_001f => {
+            simple(&mut diagnosis, "breakpoint", "it ran a breakpoint with no debugger there", evidence)
+        }
         0xc000_0374 => {
             let clause = simple(&mut diagnosis, "heap_corruption", "the heap is corrupted", evidence);
             diagnosis.advice.push(
@@ -58,11 +65,16 @@ pub(crate) fn explain(scene: &Scene, code: u32, parameters: &[u64]) -> Diagnosis
         0x2047_4343 => simple(&mut diagnosis, "cpp_exception", "nobody caught a C++ exception", evidence),
         0xe043_4352 | 0xe043_4f4d => dotnet(&mut diagnosis, parameters, evidence),
         0xc000_0008 => simple(&mut diagnosis, "invalid_handle", "it used an invalid handle", evidence),
-        0xc000_0417 | 0xc000_000d => {
-            simple(&mut diagnosis, "invalid_parameter", "a function of the C runtime got an invalid parameter", evidence)
-        }
+        0xc000_0417 | 0xc000_000d => simple(
+            &mut diagnosis,
+            "invalid_parameter",
+            "a function of the C runtime got an invalid parameter",
+            evidence,
+        ),
         0xc000_0420 => simple(&mut diagnosis, "assertion_failed", "an assertion failed", evidence),
-        0xc000_0017 | 0xc000_012d | 0xe000_0008 => simple(&mut diagnosis, "out_of_memory", "it found no memory", evidence),
+        0xc000_0017 | 0xc000_012d | 0xe000_0008 => {
+            simple(&mut diagnosis, "out_of_memory", "it found no memory", evidence)
+        }
         0x4000_0015 => simple(&mut diagnosis, "abort", "it ended itself (abort)", evidence),
         0xc000_0602 | 0xc000_0421 => simple(&mut diagnosis, "abort", meaning, evidence),
         0xc000_0135 | 0xc000_0138 | 0xc000_0139 | 0xc000_0142 | 0xc000_007b | 0xc06d_007e | 0xc06d_007f => {
@@ -107,9 +119,9 @@ fn access(scene: &Scene, diagnosis: &mut Diagnosis, code: u32, parameters: &[u64
         diagnosis.fault_address = reported;
         let text = format!("The page{at} had to be read back from its file, and that failed{why}.");
         diagnosis.statements.push(statement(text, vec![evidence]));
-        diagnosis
-            .advice
-            .push("Look at the disk or network share that the program or its data lies on, not at the code.".to_owned());
+        diagnosis.advice.push(
+            "Look at the disk or network share that the program or its data lies on, not at the code.".to_owned(),
+        );
         return format!("a page of a file could not be read{why}");
     }
     diagnosis.take_fault(fault::memory(scene, Event { reported, protected: None, access, execute, evidence }))

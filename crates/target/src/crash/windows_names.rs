@@ -107,11 +107,17 @@ pub(crate) fn fail_fast(code: u64) -> Option<(&'static str, &'static str, &'stat
         6 => ("GS_COOKIE_INIT", "abort", "the stack cookie could not be set up"),
         7 => ("FATAL_APP_EXIT", "abort", "it ended itself (abort)"),
         8 => ("RANGE_CHECK_FAILURE", "assertion_failed", "an index is out of bounds"),
-        10 => ("GUARD_ICALL_CHECK_FAILURE", "wild_jump", "control-flow guard stopped an indirect call to a wrong target"),
+        10 => {
+            ("GUARD_ICALL_CHECK_FAILURE", "wild_jump", "control-flow guard stopped an indirect call to a wrong target")
+        }
         11 => ("GUARD_WRITE_CHECK_FAILURE", "heap_corruption", "a write check failed"),
         12 => ("INVALID_FIBER_SWITCH", "abort", "it switched to an invalid fiber"),
         13 => ("INVALID_SET_OF_CONTEXT", "abort", "it set an invalid context"),
-        14 => ("INVALID_REFERENCE_COUNT", "use_after_free", "a reference count is wrong: an object was released too often"),
+        14 => (
+            "INVALID_REFERENCE_COUNT",
+            "use_after_free",
+            "a reference count is wrong: an object was released too often",
+        ),
         18 => ("INVALID_JUMP_BUFFER", "wild_jump", "longjmp got an invalid buffer"),
         19 => ("MRDATA_MODIFIED", "heap_corruption", "read-only data of the system was changed"),
         21 => ("INVALID_EXCEPTION_CHAIN", "stack_smashing", "the chain of exception handlers is corrupted"),

@@ -31,7 +31,11 @@ pub(crate) struct Opened {
     pdbs: Mutex<HashMap<PathBuf, Option<Arc<Pdb>>>>,
 }
 
-fn once<T: Clone>(known: &Mutex<HashMap<PathBuf, Option<T>>>, path: &Path, open: impl FnOnce() -> Option<T>) -> Option<T> {
+fn once<T: Clone>(
+    known: &Mutex<HashMap<PathBuf, Option<T>>>,
+    path: &Path,
+    open: impl FnOnce() -> Option<T>,
+) -> Option<T> {
     if let Some(found) = known.lock().unwrap_or_else(PoisonError::into_inner).get(path) {
         return found.clone();
     }
@@ -252,7 +256,11 @@ mod tests {
         let folder = root.path().join("Windows/System32");
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join("NTDLL.dll"), b"x").unwrap();
-        for path in ["C:\\WINDOWS\\system32\\ntdll.dll", "\\SystemRoot\\System32\\ntdll.dll", "\\??\\C:\\Windows\\System32\\ntdll.dll"] {
+        for path in [
+            "C:\\WINDOWS\\system32\\ntdll.dll",
+            "\\SystemRoot\\System32\\ntdll.dll",
+            "\\??\\C:\\Windows\\System32\\ntdll.dll",
+        ] {
             assert_eq!(below(root.path(), path), Some(folder.join("NTDLL.dll")), "{path}");
         }
         assert_eq!(below(root.path(), "C:\\..\\..\\etc\\passwd"), None);

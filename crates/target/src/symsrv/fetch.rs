@@ -191,7 +191,11 @@ impl Shared {
             .http_status_as_error(false)
             .max_redirects(5)
             // Microsoft's server answers only to what calls itself by the name of its own client.
-            .user_agent(concat!("Microsoft-Symbol-Server/10.0 (compatible; afterimage/", env!("CARGO_PKG_VERSION"), ")"))
+            .user_agent(concat!(
+                "Microsoft-Symbol-Server/10.0 (compatible; afterimage/",
+                env!("CARGO_PKG_VERSION"),
+                ")"
+            ))
             .build()
             .into();
         let response = agent.get(url).call().map_err(|error| match error {
@@ -212,7 +216,8 @@ impl Shared {
     fn download(&self, url: &str, server: &Server, job: &Job) -> Result<Came, Failure> {
         let response = self.open(url)?;
         let packed = response.headers().contains_key("content-encoding");
-        let length = response.headers().get("content-length").and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        let length =
+            response.headers().get("content-length").and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         let length = length.filter(|_| !packed);
         let local = |error: std::io::Error| Failure::Bad(format!("cannot write to the cache: {error}"));
         let place = server.cache.as_ref().map(|cache| cache.join(&job.name).join(&job.id).join(&job.name));

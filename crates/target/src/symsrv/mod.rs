@@ -58,9 +58,11 @@ impl Target {
                 frames.filter_map(|frame| self.module_index(frame.address.lookup())).collect();
             let mut jobs: Vec<Job> = Vec::new();
             for (index, module) in on_stack.iter().filter_map(|&index| Some((index, self.modules().get(index)?))) {
-                jobs.extend(wants(index, module).into_iter().filter(|job| {
-                    lock(&finder.symbol_servers.asked).insert((job.name.clone(), job.id.clone()))
-                }));
+                jobs.extend(
+                    wants(index, module)
+                        .into_iter()
+                        .filter(|job| lock(&finder.symbol_servers.asked).insert((job.name.clone(), job.id.clone()))),
+                );
             }
             let left = finder.options.symbol_timeout.saturating_sub(*lock(&finder.symbol_servers.spent));
             if jobs.is_empty() || left.is_zero() {

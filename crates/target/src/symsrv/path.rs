@@ -25,7 +25,9 @@ pub(crate) struct SymbolPath {
 }
 
 fn is_url(text: &str) -> bool {
-    ["http://", "https://"].iter().any(|scheme| text.get(..scheme.len()).is_some_and(|head| head.eq_ignore_ascii_case(scheme)))
+    ["http://", "https://"]
+        .iter()
+        .any(|scheme| text.get(..scheme.len()).is_some_and(|head| head.eq_ignore_ascii_case(scheme)))
 }
 
 impl SymbolPath {
@@ -95,10 +97,7 @@ mod tests {
         let (folders, servers) = parse("/build; srv*/a*/b*http://s/ ;SRV*https://t;symsrv*symsrv.dll*/c*http://u");
         assert_eq!(folders, ["/build", "/a", "/b", "/default", "/c"]);
         let servers: Vec<_> = servers.iter().map(|(url, cache)| (url.as_str(), cache.as_deref())).collect();
-        assert_eq!(
-            servers,
-            [("http://s", Some("/a")), ("https://t", Some("/default")), ("http://u", Some("/c"))]
-        );
+        assert_eq!(servers, [("http://s", Some("/a")), ("https://t", Some("/default")), ("http://u", Some("/c"))]);
         let (folders, servers) = parse("cache*/k;srv*http://s");
         assert_eq!((folders, servers), (vec!["/k".to_owned()], vec![("http://s".to_owned(), Some("/k".to_owned()))]));
         assert_eq!(parse(";;*;srv*;cache*"), (vec!["/default".to_owned()], vec![]));
