@@ -11,7 +11,7 @@
 
 use afterimage_dump::{Budget, open_source};
 use afterimage_target::{Diagnosis, Options, Target};
-use afterimage_testkit::build_minidump::{Context, Cpu, Exception, MinidumpBuilder, Module, SystemInfo, Thread};
+use afterimage_testkit::build_minidump::{Context, Cpu, Exception, MinidumpBuilder, Module, SystemInfo, Thread, UnloadedModule};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -145,4 +145,26 @@ fn codes_and_parameters_in_words() {
         assert!(found.headline.contains(said), "{}", found.headline);
         assert_eq!(found.fault_address, Some(0x5555_0000), "{}", found.headline);
     }
+}
+
+#[test]
+fn a_call_into_a_library_that_is_gone() {
+    let at = 0x7ff8_1000_1234u64;
+    let context = Context::amd64().set("rip", at).set("rsp", STACK);
+    let builder = MinidumpBuilder::new()
+        .system(&SystemInfo::windows(Cpu::Amd64, 10, 0, 19045))
+        .thread(Thread::new(7).context(&context).stack(STACK, vec![0; 256]))
+        .module(Module::new(BASE, 0x10_000, "C:\\app\\app.exe"))
+        .unloaded_module(UnloadedModule {
+            base: 0x7ff8_1000_0000,
+            size: 0x5000,
+            checksum: 0,
+            timestamp: 0,
+            name: "plugin.dll".to_owned(),
+        })
+        .exception(&Exception::new(7, 0xc000_0005, at, &context).parameters(&[8, at]));
+    let dump = open_source(Path::new("made"), Arc::new(builder.build()), &Budget::default()).unwrap();
+    let target = Target::new(dump, Options { use_system_files: false, ..Options::default() }, Budget::default());
+    let said: Vec<&str> = target.diagnosis().statements.iter().map(|one| one.text.as_str()).collect();
+    assert!(said.iter().any(|text| text.contains("plugin.dll had been")), "{said:?}");
 }

@@ -89,7 +89,26 @@ pub(crate) fn explain(scene: &Scene, code: u32, parameters: &[u64]) -> Diagnosis
         0xc000_008d..=0xc000_0093 => simple(&mut diagnosis, "floating_point", meaning, evidence),
         _ => simple(&mut diagnosis, "exception", meaning, evidence),
     };
+    unloaded(scene, &mut diagnosis);
     finish(scene, diagnosis, &name, meaning, &clause)
+}
+
+/// A program counter, or the caller of one that is nowhere, in a library that is gone.
+fn unloaded(scene: &Scene, diagnosis: &mut Diagnosis) {
+    let gone = &scene.target.dump().unloaded_modules;
+    let frames = scene.stack.frames.iter().take(2).map(|frame| frame.address.lookup());
+    let outside = frames.filter(|at| scene.target.module_at(*at).is_none());
+    for at in outside {
+        let Some(module) = gone.iter().find(|module| (module.base..module.end).contains(&at.0)) else { continue };
+        let name = module.path.rsplit(['/', '\\']).next().unwrap_or(&module.path);
+        let told = fact("region", format!("unloaded: {:#x}-{:#x} {}", module.base, module.end, module.path), Some(at.0));
+        diagnosis.statements.push(statement(
+            format!("{at:#x} lies where {name} had been, which was unloaded: something still called into it."),
+            vec![told],
+        ));
+        diagnosis.advice.push(format!("Look for a callback, timer or thread of {name} that outlived it."));
+        return;
+    }
 }
 
 fn unknown(code: u32) -> &'static str {
