@@ -188,3 +188,20 @@ fn names_and_lines_of_a_pdb_are_those_of_its_symbol_file() {
         assert!(wrong * 20 <= functions && wrong_lines * 20 <= lines);
     }
 }
+
+/// `llvm-pdbutil dump -id-index` and the crash site's own text say what was inlined into `main`.
+#[test]
+fn inlined_functions_have_their_names() {
+    let Some(pdb) = sample("windows-user/sentry-crash/crash.pdb") else { return };
+    let symbols = ModuleSymbols::from_pe(None, Some(Arc::new(Pdb::parse(Arc::new(pdb)).unwrap())));
+    let names = |at: u64| -> Vec<String> {
+        symbols.locate(at).iter().map(|frame| frame.function.clone().unwrap_or_else(|| "?".to_owned())).collect()
+    };
+    assert_eq!(names(0x2a3d), ["`anonymous namespace'::crash", "`anonymous namespace'::start", "main"]);
+    let main = symbols.function(0x2a3d).unwrap();
+    let all: Vec<Vec<String>> = (main.start..main.start + main.size.unwrap()).map(names).collect();
+    let named = all.iter().flatten().filter(|name| *name != "?").count();
+    let nameless = all.iter().flatten().filter(|name| *name == "?").count();
+    println!("{named} named, {nameless} nameless: {:?}", all.iter().max_by_key(|one| one.len()));
+    assert_eq!(nameless, 0);
+}

@@ -11,7 +11,9 @@
 
 use afterimage_dump::{Budget, open_source};
 use afterimage_target::{Diagnosis, Options, Target};
-use afterimage_testkit::build_minidump::{Context, Cpu, Exception, MinidumpBuilder, Module, SystemInfo, Thread, UnloadedModule};
+use afterimage_testkit::build_minidump::{
+    Context, Cpu, Exception, MinidumpBuilder, Module, SystemInfo, Thread, UnloadedModule,
+};
 use std::path::Path;
 use std::sync::Arc;
 

@@ -160,7 +160,8 @@ mod tests {
 
     #[test]
     fn tables_against_guesses() {
-        let found = |pc, by_tables, without_tables| Frame { pc: Some(pc), by_tables, without_tables, ..Frame::default() };
+        let found =
+            |pc, by_tables, without_tables| Frame { pc: Some(pc), by_tables, without_tables, ..Frame::default() };
         let with = |frames: Vec<Frame>| Stack { tid: 1, frames, whole: false };
         let code = Code { executable: vec![0x1000..0x2000], complete: true, ..Code::default() };
         let judged = |ours, theirs| judge(&with(ours), &with(theirs), &code, &Names::default());

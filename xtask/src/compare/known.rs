@@ -57,8 +57,7 @@ const PAST_CHAIN: &str = "only scans from its second frame on; we follow the fra
 /// No file of the modules is there; the function's code around the crash is in the dump.
 const PAST_CODE: &str = "only scans from its second frame on; we follow the instructions to the return address first";
 /// Seen by the addresses of functions in the facts beside each sample; `crates/target/tests/windows.rs` checks them.
-const WORKERS: &str =
-    "no unwind data of Wine's libraries is in the dump; from the first guess on ours are the callers that the facts name";
+const WORKERS: &str = "no unwind data of Wine's libraries is in the dump; from the first guess on ours are the callers that the facts name";
 /// Neither symbols nor code are at hand.
 const ONLY_GUESSES: &str = "goes on for many frames that are only scanned for, also the value -1; we stop after 16";
 

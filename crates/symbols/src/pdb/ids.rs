@@ -71,7 +71,11 @@ impl Ids {
         Some(match scope.filter(|scope| !scope.is_empty()) {
             // An anonymous namespace has the number of its file for a name.
             Some(scope) if scope.starts_with("?A0x") => format!("`anonymous namespace'::{name}"),
-            Some(scope) => format!("{scope}::{name}"),
+            Some(scope) => match name.as_str() {
+                "{ctor}" => format!("{scope}::{}", class_of(&scope)),
+                "{dtor}" => format!("{scope}::~{}", class_of(&scope)),
+                _ => format!("{scope}::{name}"),
+            },
             None => name,
         })
     }
@@ -92,5 +96,30 @@ impl Ids {
             _ => 2,
         };
         Some(String::from_utf8_lossy(record.c_str(at + size)?).into_owned())
+    }
+}
+
+/// The last name of a scope, without template arguments.
+fn class_of(scope: &str) -> &str {
+    let (mut depth, mut from) = (0usize, 0usize);
+    for (at, byte) in scope.bytes().enumerate() {
+        match byte {
+            b'<' => depth += 1,
+            b'>' => depth = depth.saturating_sub(1),
+            b':' if depth == 0 => from = at + 1,
+            _ => {}
+        }
+    }
+    let last = scope.get(from..).unwrap_or(scope);
+    last.split('<').next().unwrap_or(last)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn constructors_are_called_as_their_class() {
+        assert_eq!(super::class_of("std::list<a::b,c<d> >"), "list");
+        assert_eq!(super::class_of("plain"), "plain");
+        assert_eq!(super::class_of("a<b>::c"), "c");
     }
 }

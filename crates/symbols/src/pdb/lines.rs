@@ -9,6 +9,8 @@ use crate::elf::View;
 const LINES: u32 = 0xf2;
 const CHECKSUMS: u32 = 0xf4;
 const INLINEES: u32 = 0xf6;
+const IMPORTS: u32 = 0xf7;
+const EXPORTS: u32 = 0xf8;
 /// A line number that means "step over this": code that no line stands for.
 const NO_LINE: [u32; 2] = [0xf0_0f00, 0xfe_efee];
 const MAX_BLOCKS: usize = 1 << 20;
@@ -29,6 +31,8 @@ pub(super) struct Lines {
     blocks: Vec<(Place, u32, u32, u32)>,
     checksums: Option<(u32, u32)>,
     inlinees: Vec<(u32, u32)>,
+    imports: Option<(u32, u32)>,
+    exports: Option<(u32, u32)>,
 }
 
 /// Finds the tables; `base` is where `bytes` begin in the stream.
@@ -53,6 +57,8 @@ pub(super) fn read(bytes: &[u8], base: usize) -> Lines {
             }
             CHECKSUMS => lines.checksums = Some(range),
             INLINEES => lines.inlinees.push(range),
+            IMPORTS => lines.imports = Some(range),
+            EXPORTS => lines.exports = Some(range),
             _ => {}
         }
         at = (from + u64::from(size)).next_multiple_of(4);
@@ -93,6 +99,31 @@ impl Lines {
             }
             None
         })
+    }
+}
+
+/// Names of functions that were inlined across object files (`/LTCG`).
+impl Lines {
+    /// What an id with the highest bit means: where the name of another object file stands in the table of names, and the
+    /// number that the function has there.
+    pub(super) fn import(&self, stream: &[u8], id: u32) -> Option<(u32, u32)> {
+        let (from, to) = self.imports?;
+        let (file, index) = (id >> 20 & 0x7ff, u64::from(id & 0xf_ffff));
+        let view = View::new(stream, true);
+        let mut at = u64::from(from);
+        for _ in 0..file {
+            at = at.checked_add(8 + 4 * u64::from(view.u32(at + 4)?)).filter(|at| *at < u64::from(to))?;
+        }
+        let count = u64::from(view.u32(at + 4)?);
+        (index < count).then(|| Some((view.u32(at)?, view.u32(at + 8 + 4 * index)?))).flatten()
+    }
+
+    /// The number in the PDB's table of ids of what this file lends to others under a number of its own.
+    pub(super) fn export(&self, stream: &[u8], local: u32) -> Option<u32> {
+        let (from, to) = self.exports?;
+        let view = View::new(stream, true);
+        let places = (u64::from(from)..u64::from(to)).step_by(8);
+        places.into_iter().find(|&at| view.u32(at) == Some(local)).and_then(|at| view.u32(at + 4))
     }
 }
 

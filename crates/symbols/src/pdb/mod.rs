@@ -53,6 +53,8 @@ struct Header {
     symbols: u16,
     /// Symbol stream, bytes of symbols, of old lines and of lines of each object file.
     modules: Vec<(u16, u32, u32, u32)>,
+    /// Names of object files by their number.
+    module_names: Vec<Box<[u8]>>,
     /// Streams of further debug data.
     debug: Vec<u16>,
     names: Option<u16>,
@@ -216,7 +218,7 @@ impl Pdb {
         let ids = || self.ids.get_or_init(|| ids::Ids::read(&self.msf));
         for site in object.inlined(procedure, place.offset.wrapping_sub(procedure.place.offset)) {
             found.push(Found {
-                raw: ids().name(site.function),
+                raw: self.id(&object, site.function).and_then(|id| ids().name(id)),
                 file: site.file.and_then(file),
                 line: site.line,
                 column: None,
@@ -236,6 +238,19 @@ impl Pdb {
             range: start.map(|start| (start, start + u64::from(procedure.size))),
         });
         found
+    }
+
+    /// The number in the table of ids of an inlined function, which may be another object file's.
+    fn id(&self, object: &ObjectFile, function: u32) -> Option<u32> {
+        if function >> 31 == 0 {
+            return Some(function);
+        }
+        let (name, local) = object.import(function)?;
+        let name = self.name(name)?;
+        // Names of paths of Windows: of the two places the one has them in lower case.
+        let number = self.header.module_names.iter().position(|known| known.eq_ignore_ascii_case(name.as_bytes()))?;
+        // The highest bit tells ids from types.
+        self.object(u16::try_from(number).ok()?)?.export(local).map(|id| id & 0x7fff_ffff)
     }
 
     /// Assembler code has lines and no procedures.
@@ -277,8 +292,9 @@ impl Header {
             else {
                 break;
             };
-            header.modules.push((stream, symbols, old, lines));
             let Some(name) = view.c_str(at + 64) else { break };
+            header.modules.push((stream, symbols, old, lines));
+            header.module_names.push(name.into());
             let object = at + 64 + name.len() as u64 + 1;
             let Some(library) = view.c_str(object) else { break };
             at = (object + library.len() as u64 + 1).next_multiple_of(4);

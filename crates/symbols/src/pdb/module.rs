@@ -67,6 +67,16 @@ impl ObjectFile {
         self.lines.file(&self.stream, id)
     }
 
+    /// See [`Lines::import`].
+    pub(super) fn import(&self, id: u32) -> Option<(u32, u32)> {
+        self.lines.import(&self.stream, id)
+    }
+
+    /// See [`Lines::export`].
+    pub(super) fn export(&self, local: u32) -> Option<u32> {
+        self.lines.export(&self.stream, local)
+    }
+
     /// The functions inlined at a distance from a procedure's start, outermost first.
     pub(super) fn inlined(&self, procedure: &Procedure, distance: u32) -> Vec<Site> {
         inlines::sites(&self.stream, procedure.inside, distance, &|function| self.lines.inlinee(&self.stream, function))

@@ -101,7 +101,8 @@ fn unloaded(scene: &Scene, diagnosis: &mut Diagnosis) {
     for at in outside {
         let Some(module) = gone.iter().find(|module| (module.base..module.end).contains(&at.0)) else { continue };
         let name = module.path.rsplit(['/', '\\']).next().unwrap_or(&module.path);
-        let told = fact("region", format!("unloaded: {:#x}-{:#x} {}", module.base, module.end, module.path), Some(at.0));
+        let told =
+            fact("region", format!("unloaded: {:#x}-{:#x} {}", module.base, module.end, module.path), Some(at.0));
         diagnosis.statements.push(statement(
             format!("{at:#x} lies where {name} had been, which was unloaded: something still called into it."),
             vec![told],

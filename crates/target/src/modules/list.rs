@@ -90,7 +90,7 @@ pub(super) fn undeleted(path: &str) -> (&str, bool) {
 /// Lists the modules of a dump by base address.
 pub(crate) fn list(finder: &Arc<Finder>) -> Vec<Module> {
     let dump = &*finder.dump;
-    let mut modules = if dump.format == Format::Minidump && !dump.modules.is_empty() {
+    let mut modules = if matches!(dump.format, Format::Minidump | Format::Windows) && !dump.modules.is_empty() {
         records::modules(finder)
     } else {
         from_elf_core(finder)

@@ -197,7 +197,7 @@ impl World for TargetWorld<'_> {
     }
 
     fn lacks_code(&self) -> bool {
-        self.target.dump().format == Format::Minidump
+        matches!(self.target.dump().format, Format::Minidump | Format::Windows)
     }
 
     fn in_module(&self, at: u64) -> bool {
