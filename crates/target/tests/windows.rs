@@ -129,3 +129,12 @@ fn files_are_taken_by_identity_only() {
     let issues = target.issues();
     assert!(issues.iter().any(|issue| issue.text.contains("is not used for")), "{issues:?}");
 }
+
+#[test]
+fn a_write_to_no_address_is_called_a_write() {
+    let Some(root) = samples() else { return };
+    let dump = root.join("windows-user/breakpad/write_av_non_canonical.dmp");
+    let target = target_with(&dump, Options { use_system_files: false, ..Options::default() });
+    let found = target.diagnosis();
+    assert!(found.headline.contains("wrote 8 bytes at 0xfefefefefefefefe"), "{}", found.headline);
+}

@@ -124,8 +124,10 @@ fn access(scene: &Scene, diagnosis: &mut Diagnosis, code: u32, parameters: &[u64
         Some(1) => Some(AccessKind::Write),
         _ => None,
     };
-    // A non-canonical address is reported as all ones.
+    // Folklore: for a non-canonical address the processor tells neither address nor kind of access, and Windows reports a
+    // read of all ones, also for a write (Breakpad's write_av_non_canonical.dmp). The instruction knows better.
     let reported = parameters.get(1).copied().filter(|&at| at != u64::MAX);
+    let access = access.filter(|_| reported.is_some());
     let execute = parameters.first() == Some(&8);
     if code == 0xc000_0006 {
         let status = parameters.get(2).map(|&status| status as u32);
