@@ -12,9 +12,11 @@
 
 mod meter;
 mod module;
+mod windows;
 
 pub use meter::LIMIT;
 pub use module::{breakpad, dwarf, elf_symbols, lines_met};
+pub use windows::pe;
 
 use afterimage_dump::source::SharedSource;
 use afterimage_dump::{Budget, Dump, Memory, compressed, open_source};
@@ -35,6 +37,7 @@ pub const BODIES: &[Body] = &[
     ("elf_symbols", elf_symbols),
     ("dwarf", dwarf),
     ("breakpad", breakpad),
+    ("pe", pe),
     ("explain", explain),
     ("convert", convert),
     ("system_images", system_images),

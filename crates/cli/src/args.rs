@@ -50,13 +50,17 @@ pub struct Common {
     /// Say more: how frames were found, all registers, where files were found.
     #[arg(short, long, global = true)]
     pub verbose: bool,
-    /// A program, library, debug file or `.sym` file, or a folder with such files (may be repeated).
+    /// A program, library, debug file, PDB or `.sym` file, or a folder with such files (may be repeated).
     #[arg(long = "debug", global = true, value_name = "PATH")]
     pub debug: Vec<PathBuf>,
     /// Look up the dump's paths under this folder.
     #[arg(long, global = true, value_name = "DIR")]
     pub sysroot: Option<PathBuf>,
-    /// Ask no debuginfod server, whatever DEBUGINFOD_URLS says.
+    /// Where symbols of Windows' programs are: srv*FOLDER*URL keeps in FOLDER what the server at URL sends; folders,
+    /// cache*FOLDER; several with ; between them.
+    #[arg(long, global = true, value_name = "PATH")]
+    pub symbols: Option<String>,
+    /// Ask no debuginfod and no symbol server, whatever DEBUGINFOD_URLS and --symbols say.
     #[arg(long, global = true)]
     pub no_network: bool,
 }
@@ -113,7 +117,8 @@ pub enum Verb {
 Examples:
   afterimage explain core
   afterimage explain core --debug ./build        programs and debug files that are not where the dump says
-  afterimage explain server.dmp --debug ./symbols   a minidump with Breakpad symbols
+  afterimage explain server.dmp --debug ./symbols   a minidump with Breakpad symbols or PDBs
+  afterimage explain app.dmp --symbols 'srv*/var/symbols*https://symbols.example.org'
   afterimage explain core --json                 the same facts, one JSON object a line")]
     Explain(One),
     /// Show one table.

@@ -32,14 +32,23 @@ pub fn target(path: &Path, common: &Common) -> Result<Target, Failure> {
     Ok(Target::new(dump, options(path, common), Budget::default()))
 }
 
-/// Asks debuginfod, if there is a server to ask, for what the stacks of all threads lack.
+/// Asks debuginfod and symbol servers, if there are any to ask, for what the stacks of all threads lack.
 pub fn fetch_debug_info(target: &Target, common: &Common) {
-    if target.options().debuginfod_urls.is_empty() {
-        return;
-    }
-    let spinner = waiting("asking debuginfod for debug information", common.quiet);
+    let (elf, windows) = (!target.options().debuginfod_urls.is_empty(), common.symbols.is_some());
+    // A dump is of one system; nobody waits for the other's servers.
+    let is_windows = target.dump().os == afterimage_dump::Os::Windows;
+    let said = match is_windows {
+        true if windows => "asking symbol servers for programs and symbols",
+        false if elf => "asking debuginfod for debug information",
+        _ => return,
+    };
+    let spinner = waiting(said, common.quiet);
     let threads: Vec<usize> = (0..target.dump().threads.len()).collect();
-    target.fetch_debug_info(&threads);
+    if is_windows {
+        target.fetch_symbols(&threads);
+    } else {
+        target.fetch_debug_info(&threads);
+    }
     if let Some(spinner) = spinner {
         spinner.finish_and_clear();
     }
@@ -61,7 +70,28 @@ pub fn options(path: &Path, common: &Common) -> Options {
         options.debuginfod_timeout = Duration::from_secs(seconds);
     }
     options.debuginfod_cache = debuginfod_cache();
+    options.symbol_path =
+        common.symbols.as_deref().map(|path| if common.no_network { offline(path) } else { path.to_owned() });
+    options.symbol_cache = cache_folder().map(|folder| folder.join("afterimage/symbols"));
     options
+}
+
+/// A symbol path without its servers: their folders stay.
+fn offline(path: &str) -> String {
+    let url = |part: &&str| {
+        let part = part.trim().to_ascii_lowercase();
+        part.starts_with("http://") || part.starts_with("https://")
+    };
+    let elements =
+        path.split(';').map(|element| element.split('*').filter(|part| !url(part)).collect::<Vec<_>>().join("*"));
+    elements.collect::<Vec<_>>().join(";")
+}
+
+fn cache_folder() -> Option<PathBuf> {
+    match std::env::var_os("XDG_CACHE_HOME") {
+        Some(folder) => Some(PathBuf::from(folder)),
+        None => Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")),
+    }
 }
 
 /// The folder that elfutils' client uses too: what it fetched serves us, and the other way round.
@@ -69,9 +99,5 @@ fn debuginfod_cache() -> Option<PathBuf> {
     if let Some(folder) = std::env::var_os("DEBUGINFOD_CACHE_PATH") {
         return Some(folder.into());
     }
-    let base = match std::env::var_os("XDG_CACHE_HOME") {
-        Some(folder) => PathBuf::from(folder),
-        None => PathBuf::from(std::env::var_os("HOME")?).join(".cache"),
-    };
-    Some(base.join("debuginfod_client"))
+    Some(cache_folder()?.join("debuginfod_client"))
 }

@@ -1,6 +1,4 @@
-//! From linker names to source names: Rust (legacy and v0), C++ (Itanium).
-//!
-//! Not here: MSVC names (minidumps of Windows bring Breakpad symbols, where names are plain).
+//! From linker names to source names: Rust (legacy and v0), C++ (Itanium; Microsoft's names are `crate::msvc`'s).
 //!
 //! ```
 //! use afterimage_symbols::{demangle, short_name};
@@ -22,6 +20,9 @@ const MAX_DEMANGLED: usize = 64 * 1024;
 /// Turns a linker's name into the name that the source has: Rust without its hash, C++ with its parameters.
 /// What is not mangled, or mangled in an unknown way, comes back as it is, without a symbol version.
 pub fn demangle(raw: &str) -> String {
+    if raw.starts_with('?') {
+        return crate::msvc::function_name(raw).unwrap_or_else(|| raw.to_owned());
+    }
     let raw = match raw.find('@') {
         Some(at) if at > 0 => raw.get(..at).unwrap_or(raw),
         _ => raw,

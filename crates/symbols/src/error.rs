@@ -37,4 +37,10 @@ pub enum Error {
     /// The text is not a Breakpad symbol file (it does not begin with a MODULE record).
     #[error("parse breakpad symbols: no MODULE record")]
     NotBreakpad,
+    /// The bytes are no PE image: no `MZ` and `PE` where they must be, or an unknown kind of header.
+    #[error("parse pe: not a pe image")]
+    NotPe,
+    /// The bytes are no PDB of version 7.
+    #[error("parse pdb: not a pdb file of version 7")]
+    NotPdb,
 }

@@ -1,5 +1,5 @@
 //! From a module's bytes to names, source lines and unwind rules: ELF and Mach-O symbol tables, DWARF 2 to 5, call-frame
-//! information, Breakpad symbol files.
+//! information, Breakpad symbol files, PE images with their unwind data, PDB files.
 //!
 //! What it is not: it does no I/O (a driver hands it bytes as [`Blob`] and answers [`Files`]), and it knows nothing of
 //! dumps, threads or processes ([`Machine`] is all that it sees of them).
@@ -22,6 +22,9 @@ mod files;
 mod machine;
 mod macho;
 mod module;
+mod msvc;
+mod pdb;
+mod pe;
 
 pub use demangle::{demangle, short_name};
 pub use elf::{ElfObject, ElfSegment, build_id_of_image};
@@ -30,3 +33,6 @@ pub use files::{Blob, Files, NoFiles};
 pub use machine::{CfiMiss, CfiSource, Machine, Step};
 pub use macho::MachObject;
 pub use module::{Function, FunctionKind, ModuleSymbols, SourceFrame};
+pub use msvc::type_name as msvc_type_name;
+pub use pdb::Pdb;
+pub use pe::{CodeView, ImageBytes, PeImage};

@@ -35,6 +35,11 @@ pub trait Machine {
     fn callee_parameter_size(&self) -> u64 {
         0
     }
+    /// Whether the frame's address is that of the instruction about to run, and not a return address: only such a frame
+    /// can be a leaf, or in an epilogue.
+    fn is_innermost(&self) -> bool {
+        false
+    }
 }
 
 /// Which table gave the rule.
@@ -49,6 +54,10 @@ pub enum CfiSource {
     Breakpad,
     /// `STACK WIN` records of a Breakpad symbol file.
     BreakpadWin,
+    /// Windows' unwind data: `.pdata` and what it points at.
+    Pdata,
+    /// Frame data of a PDB (32-bit Windows).
+    Pdb,
 }
 
 impl fmt::Display for CfiSource {
@@ -58,6 +67,8 @@ impl fmt::Display for CfiSource {
             CfiSource::DebugFrame => "debug_frame",
             CfiSource::Breakpad => "breakpad cfi",
             CfiSource::BreakpadWin => "breakpad win",
+            CfiSource::Pdata => "pdata",
+            CfiSource::Pdb => "pdb frame data",
         })
     }
 }

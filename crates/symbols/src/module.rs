@@ -17,6 +17,8 @@ use crate::breakpad::Breakpad;
 use crate::cfi::FrameTables;
 use crate::dwarf::{DwarfFile, Found};
 use crate::elf::{ET_REL, SymbolTable, unpack_xz};
+use crate::pdb::Pdb;
+use crate::pe::{PeImage, PeSymbols};
 use crate::{Blob, CfiMiss, ElfObject, Error, Files, MachObject, Machine, NoFiles, Step, demangle};
 use std::sync::{Arc, OnceLock};
 
@@ -88,6 +90,9 @@ enum Source {
     Elf(Box<Elf>),
     Breakpad(Box<Breakpad>),
     Mach(Box<Mach>),
+    Pe(Box<PeSymbols>),
+    /// Names and frames from a symbol file; where it has no rule, the image's unwind data.
+    BreakpadAndPe(Box<Breakpad>, Box<PeSymbols>),
 }
 
 /// What is known of a Mach-O module.
@@ -133,12 +138,27 @@ impl ModuleSymbols {
         ModuleSymbols { source: Source::Mach(Box::new(Mach { object, dwarf })) }
     }
 
+    /// From a PE image and its PDB, either of which may be missing. Addresses count from the image's base.
+    pub fn from_pe(image: Option<Arc<PeImage>>, pdb: Option<Arc<Pdb>>) -> Self {
+        ModuleSymbols { source: Source::Pe(Box::new(PeSymbols::new(image, pdb))) }
+    }
+
+    /// From a Breakpad symbol file of a PE image, and the image for its unwind data.
+    ///
+    /// # Errors
+    /// If the text does not begin with a MODULE record.
+    pub fn from_breakpad_and_pe(sym: Blob, image: Arc<PeImage>) -> Result<Self, Error> {
+        let breakpad = Box::new(Breakpad::parse(sym)?);
+        Ok(ModuleSymbols { source: Source::BreakpadAndPe(breakpad, Box::new(PeSymbols::new(Some(image), None))) })
+    }
+
     /// Nothing is known.
     pub fn none() -> Self {
         ModuleSymbols { source: Source::None }
     }
 
-    /// Which tables there are: "symtab", "dynsym", "gnu_debugdata", "dwarf", "split dwarf", "breakpad".
+    /// Which tables there are: "symtab", "dynsym", "gnu_debugdata", "dwarf", "split dwarf", "breakpad",
+    /// "pdb", "coff", "exports", "pdata".
     /// Nothing is unpacked for the answer; "split dwarf" stands there once a lookup has used it.
     pub fn sources(&self) -> Vec<&'static str> {
         let elf = match &self.source {
@@ -148,6 +168,8 @@ impl ModuleSymbols {
                 let tables = [(mach.object.has_symbols(), "symtab"), (mach.dwarf.is_some(), "dwarf")];
                 return tables.into_iter().filter(|(there, _)| *there).map(|(_, name)| name).collect();
             }
+            Source::Pe(pe) => return pe.sources(),
+            Source::BreakpadAndPe(_, pe) => return [vec!["breakpad"], pe.sources()].concat(),
             Source::Elf(elf) => elf,
         };
         let any = |test: &dyn Fn(&ElfObject) -> bool| elf.objects().any(test);
@@ -172,7 +194,8 @@ impl ModuleSymbols {
             Source::None => return None,
             Source::Elf(elf) => elf,
             Source::Mach(mach) => return mach.function(at),
-            Source::Breakpad(breakpad) => {
+            Source::Pe(pe) => return pe.function(at),
+            Source::Breakpad(breakpad) | Source::BreakpadAndPe(breakpad, _) => {
                 let named = breakpad.function(at)?;
                 return Some(Function {
                     name: demangle(&named.name),
@@ -206,8 +229,9 @@ impl ModuleSymbols {
     pub fn symbol_entry_by_name(&self, raw: &str) -> Option<(u64, u64)> {
         match &self.source {
             Source::None => None,
-            Source::Breakpad(breakpad) => breakpad.address_of(raw),
             Source::Mach(mach) => mach.object.by_name(raw.as_bytes()),
+            Source::Breakpad(breakpad) | Source::BreakpadAndPe(breakpad, _) => breakpad.address_of(raw),
+            Source::Pe(pe) => pe.symbol(raw),
             Source::Elf(elf) => {
                 let find = |object: &ElfObject, table: Option<&SymbolTable>| table?.by_name(object, raw.as_bytes());
                 // The dynamic table is small, and has what a debugger looks for in libc and ld.so.
@@ -224,7 +248,8 @@ impl ModuleSymbols {
     pub fn locate(&self, at: u64) -> Vec<SourceFrame> {
         let found = match &self.source {
             Source::None => Vec::new(),
-            Source::Breakpad(breakpad) => breakpad.locate(at),
+            Source::Breakpad(breakpad) | Source::BreakpadAndPe(breakpad, _) => breakpad.locate(at),
+            Source::Pe(pe) => pe.locate(at),
             Source::Elf(elf) => elf.locate(at),
             Source::Mach(mach) => mach.dwarf.as_ref().map_or_else(Vec::new, |dwarf| dwarf.locate(at, true)),
         };
@@ -249,6 +274,10 @@ impl ModuleSymbols {
         match &self.source {
             Source::None | Source::Mach(_) => Err(CfiMiss::NoTables),
             Source::Breakpad(breakpad) => breakpad.unwind(at, machine),
+            Source::Pe(pe) => pe.unwind(at, machine),
+            Source::BreakpadAndPe(breakpad, pe) => {
+                breakpad.unwind(at, machine).or_else(|miss| pe.unwind(at, machine).map_err(|_| miss))
+            }
             Source::Elf(elf) => elf.unwind(at, machine),
         }
     }

@@ -30,6 +30,7 @@ mod options;
 mod places;
 pub mod stack;
 pub mod stop;
+mod symsrv;
 mod target;
 #[cfg(test)]
 mod testing;

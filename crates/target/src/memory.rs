@@ -50,6 +50,9 @@ impl TargetMemory {
     fn read_file(&self, at: Virt, buf: &mut [u8]) -> Option<usize> {
         let module = module_index(&self.modules, at).and_then(|i| self.modules.get(i))?;
         let region = module.finder.dump.region(at);
+        if module.is_pe() {
+            return self.read_pe(module, at, buf);
+        }
         if !module.is_elf || region.is_some_and(|region| region.permissions.is_some_and(|perms| perms.write)) {
             return None;
         }
@@ -74,6 +77,19 @@ impl TargetMemory {
         let len = len.min(rest.len());
         buf.get_mut(..len)?.copy_from_slice(rest.get(..len)?);
         (len > 0).then_some(len)
+    }
+
+    /// Code out of a PE file, with the addresses in it as the loader left them. Other read-only data is not taken: the
+    /// loader writes imports into it.
+    fn read_pe(&self, module: &Module, at: Virt, buf: &mut [u8]) -> Option<usize> {
+        let image = module.pe_file()?;
+        let rva = u32::try_from(at.0.checked_sub(module.base.0)?).ok()?;
+        if !image.is_fixed_code(rva) {
+            return None;
+        }
+        let len = self.until_present(at, buf.len());
+        let have = image.read_relocated(rva, buf.get_mut(..len)?, module.base.0);
+        (have > 0).then_some(have)
     }
 
     fn until_present(&self, at: Virt, len: usize) -> usize {

@@ -21,6 +21,13 @@ pub struct Options {
     /// Folder where files from debuginfod, and failures, are kept; `None`: nothing is kept. It has the layout of
     /// elfutils' client, so both share what either has fetched. Files in it are used even if no server is named.
     pub debuginfod_cache: Option<PathBuf>,
+    /// Where symbols of Windows' programs are: `srv*CACHE*URL`, folders, several with `;` between them. Its servers are
+    /// asked by [`crate::Target::fetch_symbols`] only; its folders whenever a file is looked for.
+    pub symbol_path: Option<String>,
+    /// Where files of symbol servers are kept for which the path names no folder; `None`: they are not kept.
+    pub symbol_cache: Option<PathBuf>,
+    /// The most that all questions to symbol servers together may delay an answer.
+    pub symbol_timeout: Duration,
     /// Whether files at the paths that the dump names may be used (off: only what the user named, and what lies beside
     /// the dump or in `debug_dirs`).
     pub use_system_files: bool,
@@ -37,6 +44,9 @@ impl Default for Options {
             debuginfod_urls: Vec::new(),
             debuginfod_timeout: Duration::from_secs(2),
             debuginfod_cache: None,
+            symbol_path: None,
+            symbol_cache: None,
+            symbol_timeout: Duration::from_secs(120),
             use_system_files: true,
         }
     }

@@ -26,6 +26,9 @@ pub struct Location {
     pub column: Option<u32>,
     /// Whether this function was inlined into the next location's.
     pub inlined: bool,
+    /// Which table the outermost function's name comes from, as `symtab`, `pdb`, `export`; one that begins with `nearest`
+    /// is only the last label before the address.
+    pub source: Option<&'static str>,
 }
 
 /// A dump understood.

@@ -177,7 +177,9 @@ impl Case {
             let packed = stored.with_extension("json.zst");
             let stored = [stored, packed].into_iter().find(|path| path.is_file());
             let files = Files { core: path.clone(), folder: scratch.to_owned(), foreign: true, program: None };
-            return Ok(Ready { call: Call { dump: path, debug: Vec::new(), sysroot }, files, live: false, stored });
+            // Programs whose unwind data and names a dump leaves out.
+            let debug: Vec<PathBuf> = Some(beside.join("bin")).filter(|bin| bin.is_dir()).into_iter().collect();
+            return Ok(Ready { call: Call { dump: path, debug, sysroot }, files, live: false, stored });
         }
         let name = plain_name(&path);
         for entry in std::fs::read_dir(beside)? {

@@ -20,6 +20,10 @@ pub struct Frame {
     pub guessed: bool,
     /// Whether the tool says that the frame is the kernel's, for a signal handler.
     pub signal: bool,
+    /// Whether the tool says that it was found by unwind tables.
+    pub by_tables: bool,
+    /// Whether the tool says that it was found without: by a frame pointer, or by looking through the stack.
+    pub without_tables: bool,
 }
 
 /// The stack of one thread.

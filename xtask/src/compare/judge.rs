@@ -4,7 +4,8 @@
 //! counts for us if the peer ended early, gives no inlined calls or no name, or shows what cannot be a frame, because no
 //! code lies there. What only the peer has counts against us, and so does a frame of ours that lies where no code is,
 //! or was only guessed and stands between the peer's. Where our stack is whole, by its tables or its chain of frame
-//! pointers, guesses that the peer adds behind its end count for us.
+//! pointers, guesses that the peer adds behind its end count for us. So does a caller that we have by unwind tables, where
+//! the peer says itself that it had none and found another one without.
 //!
 //! Trap: a peer's frame that lies in code may still be false. No rule here says so; such a case needs a reason by name.
 
@@ -85,6 +86,9 @@ pub fn judge(ours: &Stack, theirs: &Stack, code: &Code, names: &Names) -> Verdic
         if same_place {
             return Verdict::Worse(format!("frame {i} is {}, its frame {j} {}", shown(our), shown(their)));
         }
+        if our.by_tables && their.without_tables {
+            return Verdict::Better("it guesses a caller that unwind tables give us");
+        }
         match mine.iter().skip(i).position(|later| later.pc == their.pc) {
             Some(more) if mine.iter().skip(i).take(more).all(|frame| !frame.guessed && !impossible(frame, i, code)) => {
                 better = better.or(Some("it leaves frames out"));
@@ -152,6 +156,23 @@ mod tests {
         );
         let garbage = [(0x1010, "c"), (0x1020, "b"), (0x9000, "??"), (0x1030, "_start"), (1, "??")];
         assert_eq!(verdict(&full, &garbage), Verdict::Better("it shows frames where no code is"));
+    }
+
+    #[test]
+    fn tables_against_guesses() {
+        let found =
+            |pc, by_tables, without_tables| Frame { pc: Some(pc), by_tables, without_tables, ..Frame::default() };
+        let with = |frames: Vec<Frame>| Stack { tid: 1, frames, whole: false };
+        let code = Code { executable: vec![0x1000..0x2000], complete: true, ..Code::default() };
+        let judged = |ours, theirs| judge(&with(ours), &with(theirs), &code, &Names::default());
+        let first = || found(0x1010, false, false);
+        let sure = vec![first(), found(0x1020, true, false)];
+        let guess = vec![first(), found(0x1030, false, true)];
+        assert!(matches!(judged(sure.clone(), guess.clone()), Verdict::Better(_)));
+        assert!(matches!(judged(guess.clone(), sure.clone()), Verdict::Worse(_)));
+        // A peer that does not say how it found a frame is believed.
+        assert!(matches!(judged(sure, vec![first(), found(0x1030, false, false)]), Verdict::Worse(_)));
+        assert!(matches!(judged(guess, vec![first(), found(0x1040, false, true)]), Verdict::Worse(_)));
     }
 
     #[test]

@@ -54,6 +54,8 @@ impl Call {
                 name: row["function"].as_str().map(str::to_owned),
                 guessed: row["trust"] == "scan",
                 signal: row["trust"] == "signal_frame",
+                by_tables: matches!(row["trust"].as_str(), Some("unwind_data" | "cfi")),
+                without_tables: matches!(row["trust"].as_str(), Some("frame_pointer" | "scan" | "call_site")),
             });
         }
         Ok(stacks)

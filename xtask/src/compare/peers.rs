@@ -72,6 +72,7 @@ fn of_gdb(thread: &Value) -> Stack {
         name: frame["name"].as_str().map(str::to_owned),
         guessed: false,
         signal: frame["kind"] == "signal",
+        ..Frame::default()
     });
     let tid = thread["tid"].as_u64().and_then(|tid| u32::try_from(tid).ok()).unwrap_or_default();
     Stack { tid, frames: frames.collect(), whole: false }

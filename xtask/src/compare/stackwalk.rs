@@ -36,7 +36,12 @@ fn of_frame(frame: &Value, index: usize, back: u64) -> Vec<Frame> {
     let context = frame["trust"] == "context" || index == 0;
     let pc = at.map(|at| if context { at } else { at.wrapping_add(back) });
     let guessed = matches!(frame["trust"].as_str(), Some("scan" | "cfi_scan"));
-    let one = |function: &Value| Frame { pc, name: function.as_str().map(str::to_owned), guessed, signal: false };
+    let without_tables = matches!(frame["trust"].as_str(), Some("scan" | "cfi_scan" | "frame_pointer"));
+    let by_tables = frame["trust"] == "cfi";
+    let one = |function: &Value| {
+        let name = function.as_str().map(str::to_owned);
+        Frame { pc, name, guessed, signal: false, by_tables, without_tables }
+    };
     let inlined = list(&frame["inlines"]).iter().map(|inline| one(&inline["function"]));
     inlined.chain([one(&frame["function"])]).collect()
 }

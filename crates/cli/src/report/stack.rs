@@ -37,6 +37,10 @@ pub fn write(target: &Target, thread: usize, common: &Common, out: &mut dyn Writ
     let lines = folded(&rows);
     let shown = if common.verbose { lines.len() } else { SHOWN };
     let name = |row: &FrameRow| match (&row.function, &row.module) {
+        // A label may lie far before the address, and be another function's.
+        (Ok(function), _) if row.symbol.as_ref().is_ok_and(|symbol| symbol.starts_with("nearest")) => {
+            format!("{}+{:#x}", clean(function), row.offset.as_ref().map_or(0, |offset| *offset))
+        }
         (Ok(function), _) if common.verbose => clean(function),
         // Without arguments and their types: those are in the tables.
         (Ok(function), _) => clean(&afterimage_symbols::short_name(function)),

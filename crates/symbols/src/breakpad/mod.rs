@@ -11,7 +11,7 @@ mod cfi;
 mod index;
 mod postfix;
 mod registers;
-mod win;
+pub(crate) mod win;
 
 use crate::dwarf::Found;
 use crate::{Blob, CfiMiss, Error, Machine, Step};

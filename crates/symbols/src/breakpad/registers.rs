@@ -8,7 +8,7 @@
 
 /// The CPU of a MODULE record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Arch {
+pub(crate) enum Arch {
     X86,
     X86_64,
     Arm,

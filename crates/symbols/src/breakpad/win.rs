@@ -21,16 +21,16 @@ const ESI: u16 = 6;
 const EDI: u16 = 7;
 const EIP: u16 = 8;
 
-/// A record's numbers; all are hexadecimal.
-struct Record<'a> {
-    frame_data: bool,
-    start: u64,
-    parameters: u64,
-    saved: u64,
-    locals: u64,
-    has_program: bool,
+/// A record's numbers; in the text all are hexadecimal.
+pub(crate) struct Record<'a> {
+    pub(crate) frame_data: bool,
+    pub(crate) start: u64,
+    pub(crate) parameters: u64,
+    pub(crate) saved: u64,
+    pub(crate) locals: u64,
+    pub(crate) has_program: bool,
     /// The program, or whether the base pointer is used for something else.
-    rest: &'a [u8],
+    pub(crate) rest: &'a [u8],
 }
 
 fn parse(line: &[u8]) -> Option<Record<'_>> {
@@ -54,6 +54,12 @@ pub(super) fn step(data: &[u8], index: &Index, arch: Arch, at: u64, machine: &dy
     let mut records: Vec<Record<'_>> = records.collect();
     records.sort_by_key(|record| !(record.frame_data && record.has_program));
     let record = records.first().ok_or(CfiMiss::NotCovered)?;
+    run(record, machine, CfiSource::BreakpadWin)
+}
+
+/// One step by a record, wherever it came from: a PDB has the same facts.
+pub(crate) fn run(record: &Record<'_>, machine: &dyn Machine, source: CfiSource) -> Result<Step, CfiMiss> {
+    let arch = Arch::X86;
     let known = |dwarf: u16| machine.register(dwarf).ok_or(CfiMiss::UnknownRegister { dwarf });
     let esp = known(ESP)?;
     let callee = machine.callee_parameter_size();
@@ -114,7 +120,7 @@ pub(super) fn step(data: &[u8], index: &Index, arch: Arch, at: u64, machine: &dy
         return_register: EIP,
         signal_frame: false,
         outermost: false,
-        source: CfiSource::BreakpadWin,
+        source,
         function_start: Some(record.start),
         parameter_size: u32::try_from(record.parameters).unwrap_or(0),
     })

@@ -21,6 +21,9 @@ row! {
         function: Field<String>,
         /// Bytes from the start of the function.
         offset: Field<u64>,
+        /// Where the function's name comes from, as `dwarf`, `symtab`, `pdb`, `export`. One that begins with `nearest` is the
+        /// last label before the address, which may be another function's.
+        symbol: Field<&'static str>,
         /// File name of the module.
         module: Field<String>,
         /// Bytes from the module's base.
@@ -33,8 +36,8 @@ row! {
         column: Field<u32>,
         /// Whether the function was inlined into the next row's.
         inlined: bool,
-        /// How the frame was found: `context`, `signal_frame`, `cfi`, `call_site`, `frame_pointer`, `scan`, or
-        /// `reported` where the dump is a report.
+        /// How the frame was found: `context`, `signal_frame`, `cfi`, `unwind_data`, `call_site`,
+        /// `frame_pointer`, `scan`, or `reported` where the dump is a report.
         trust: &'static str,
         /// Why a better rule failed.
         why: Field<String>,
@@ -85,7 +88,8 @@ fn row(target: &Target, tid: u32, index: usize, frame: &Frame, module: Option<&M
         index,
         pc: Addr(at.0),
         function: place.function.clone().ok_or(no_symbol.clone()),
-        offset: place.offset.ok_or(if place.inlined { Absent::because("inlined") } else { no_symbol }),
+        offset: place.offset.ok_or(if place.inlined { Absent::because("inlined") } else { no_symbol.clone() }),
+        symbol: place.source.ok_or(if place.inlined { Absent::because("inlined") } else { no_symbol }),
         module: module
             .map(|module| module.name())
             .or_else(|| target.reported_image(frame.address))

@@ -20,6 +20,10 @@ row! {
         kind: &'static str,
         /// Build-id, UUID, or GUID of the debug file.
         build_id: Field<HexBytes>,
+        /// Name of the separate debug file (PDB), where the dump has it.
+        debug_file: Field<String>,
+        /// Identity of the debug file as symbol stores write it: GUID or build-id, and age.
+        debug_id: Field<String>,
         /// How a file on this machine was matched: `build_id`, `name`, `in_dump`.
         matched: Field<&'static str>,
         /// The matched file on this machine.
@@ -79,6 +83,8 @@ pub fn rows(target: &Target) -> Vec<ModuleRow> {
                     .clone()
                     .map(HexBytes)
                     .ok_or(Absent::because("the dump holds no build-id of it")),
+                debug_file: said(record.and_then(|record| record.debug_file.clone())),
+                debug_id: said(record.and_then(|record| record.debug_id.clone())),
                 matched,
                 file,
                 version: said(record.and_then(|record| record.version.clone())),

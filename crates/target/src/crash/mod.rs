@@ -12,6 +12,9 @@ mod origin;
 mod rust;
 mod scene;
 mod signal;
+mod thrown;
+mod windows;
+mod windows_names;
 
 use crate::target::{Location, Target};
 use afterimage_dump::{ExceptionKind, SignalInfo};
@@ -117,7 +120,7 @@ pub(crate) fn diagnose(target: &Target) -> Diagnosis {
             });
             signal::explain(&scene, *signo, *code, info)
         }
-        ExceptionKind::Windows { code, parameters, .. } => foreign::windows(&scene, *code, parameters),
+        ExceptionKind::Windows { code, parameters, .. } => windows::explain(&scene, *code, parameters),
         ExceptionKind::Mach { exception, code, parameters } => foreign::mach(&scene, *exception, *code, parameters),
         _ => without_thread(target),
     }
@@ -158,7 +161,7 @@ fn without_thread(target: &Target) -> Diagnosis {
             let (name, meaning) = names::signal(dump.os, dump.arch, *signo);
             format!("{name} ({meaning})")
         }
-        Some(ExceptionKind::Windows { code, .. }) => match names::windows(*code) {
+        Some(ExceptionKind::Windows { code, .. }) => match windows_names::exception(*code) {
             Some((name, meaning)) => format!("{name} ({meaning})"),
             None => format!("exception {code:#010x}"),
         },

@@ -156,53 +156,6 @@ pub(crate) fn signal_code(signal: &str, code: i32) -> Option<(&'static str, &'st
     })
 }
 
-/// A Windows exception code: name and words.
-pub(crate) fn windows(code: u32) -> Option<(&'static str, &'static str)> {
-    Some(match code {
-        0xc000_0005 => ("EXCEPTION_ACCESS_VIOLATION", "invalid memory access"),
-        0xc000_0006 => ("EXCEPTION_IN_PAGE_ERROR", "a page could not be read back from its file"),
-        0xc000_0008 => ("STATUS_INVALID_HANDLE", "invalid handle"),
-        0xc000_000d => ("STATUS_INVALID_PARAMETER", "invalid parameter"),
-        0xc000_0017 => ("STATUS_NO_MEMORY", "out of memory"),
-        0xc000_001d => ("EXCEPTION_ILLEGAL_INSTRUCTION", "illegal instruction"),
-        0xc000_0025 => ("EXCEPTION_NONCONTINUABLE_EXCEPTION", "continued after an exception that forbids it"),
-        0xc000_0026 => ("EXCEPTION_INVALID_DISPOSITION", "an exception handler gave a wrong answer"),
-        0xc000_008c => ("EXCEPTION_ARRAY_BOUNDS_EXCEEDED", "array index out of bounds"),
-        0xc000_008d => ("EXCEPTION_FLT_DENORMAL_OPERAND", "denormal floating-point operand"),
-        0xc000_008e => ("EXCEPTION_FLT_DIVIDE_BY_ZERO", "floating-point division by zero"),
-        0xc000_008f => ("EXCEPTION_FLT_INEXACT_RESULT", "inexact floating-point result"),
-        0xc000_0090 => ("EXCEPTION_FLT_INVALID_OPERATION", "invalid floating-point operation"),
-        0xc000_0091 => ("EXCEPTION_FLT_OVERFLOW", "floating-point overflow"),
-        0xc000_0092 => ("EXCEPTION_FLT_STACK_CHECK", "floating-point stack over- or underflow"),
-        0xc000_0093 => ("EXCEPTION_FLT_UNDERFLOW", "floating-point underflow"),
-        0xc000_0094 => ("EXCEPTION_INT_DIVIDE_BY_ZERO", "integer division by zero"),
-        0xc000_0095 => ("EXCEPTION_INT_OVERFLOW", "integer overflow"),
-        0xc000_0096 => ("EXCEPTION_PRIV_INSTRUCTION", "privileged instruction"),
-        0xc000_00fd => ("EXCEPTION_STACK_OVERFLOW", "the stack is full"),
-        0xc000_0135 => ("STATUS_DLL_NOT_FOUND", "a library was not found"),
-        0xc000_013a => ("STATUS_CONTROL_C_EXIT", "ended by Ctrl-C"),
-        0xc000_0142 => ("STATUS_DLL_INIT_FAILED", "a library failed to start"),
-        0xc000_0194 => ("EXCEPTION_POSSIBLE_DEADLOCK", "possible deadlock"),
-        0xc000_0374 => ("STATUS_HEAP_CORRUPTION", "the heap is corrupted"),
-        0xc000_0409 => {
-            ("STATUS_STACK_BUFFER_OVERRUN", "fail-fast: a stack cookie was overwritten, or the program ended itself")
-        }
-        0xc000_0417 => ("STATUS_INVALID_CRUNTIME_PARAMETER", "a C runtime function got an invalid parameter"),
-        0xc000_041d => ("STATUS_FATAL_USER_CALLBACK_EXCEPTION", "unhandled exception in a callback from the kernel"),
-        0xc000_0420 => ("STATUS_ASSERTION_FAILURE", "an assertion failed"),
-        0xc000_0602 => ("STATUS_FAIL_FAST_EXCEPTION", "fail-fast"),
-        0x8000_0001 => ("EXCEPTION_GUARD_PAGE", "a guard page was touched"),
-        0x8000_0002 => ("EXCEPTION_DATATYPE_MISALIGNMENT", "misaligned access"),
-        0x8000_0003 => ("EXCEPTION_BREAKPOINT", "breakpoint"),
-        0x8000_0004 => ("EXCEPTION_SINGLE_STEP", "single step"),
-        0x4000_001f => ("STATUS_WX86_BREAKPOINT", "breakpoint (32-bit code)"),
-        0xe06d_7363 => ("CPP_EXCEPTION", "an uncaught C++ exception"),
-        0xe043_4352 | 0xe043_4f4d => ("CLR_EXCEPTION", "an uncaught .NET exception"),
-        0x406d_1388 => ("SET_THREAD_NAME", "a debugger's thread name"),
-        _ => return None,
-    })
-}
-
 /// A Mach exception type: name and words.
 pub(crate) fn mach(exception: u32) -> Option<(&'static str, &'static str)> {
     Some(match exception {

@@ -10,6 +10,7 @@ pub(crate) mod debug;
 pub(crate) mod image;
 pub(crate) mod macho;
 pub(crate) mod map;
+pub(crate) mod pe;
 pub(crate) mod search;
 pub(crate) mod verify;
 
@@ -94,6 +95,11 @@ pub(crate) struct Finder {
     opened: Mutex<HashMap<PathBuf, Option<Arc<ElfFile>>>>,
     named: OnceLock<search::Named>,
     mach: OnceLock<macho::MachFiles>,
+    /// PE images and PDBs by path.
+    pub(crate) windows: pe::Opened,
+    /// What [`Options::symbol_path`] says.
+    pub(crate) symbol_path: crate::symsrv::SymbolPath,
+    pub(crate) symbol_servers: crate::symsrv::Servers,
 }
 
 /// Most remarks that are kept: a hostile dump could make one for each of a million modules.
@@ -101,10 +107,14 @@ const MAX_ISSUES: usize = 1024;
 
 impl Finder {
     pub(crate) fn new(dump: Arc<Dump>, options: Options, budget: Budget) -> Self {
+        let symbol_path = crate::symsrv::SymbolPath::parse(&options);
         Self {
             dump,
             options,
             budget,
+            windows: pe::Opened::default(),
+            symbol_path,
+            symbol_servers: crate::symsrv::Servers::default(),
             downloads: Downloads::default(),
             issues: Mutex::default(),
             opened: Mutex::default(),

@@ -60,6 +60,7 @@ pub(super) fn modules(finder: &Arc<Finder>) -> Vec<Module> {
         loaded: OnceLock::new(),
         fetched: OnceLock::new(),
         reloaded: OnceLock::new(),
+        pe: super::pe::Slot::default(),
     });
     modules.collect()
 }

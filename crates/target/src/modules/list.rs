@@ -449,6 +449,7 @@ fn finish(finder: &Arc<Finder>, mut draft: Draft, ids: &HashMap<u64, &Vec<u8>>) 
         loaded: OnceLock::new(),
         fetched: OnceLock::new(),
         reloaded: OnceLock::new(),
+        pe: super::pe::Slot::default(),
     }
 }
 

@@ -8,6 +8,7 @@ pub(crate) mod headers;
 mod linkmap;
 mod links;
 mod list;
+pub(crate) mod pe;
 mod records;
 mod symbols;
 
@@ -66,6 +67,8 @@ pub struct Module {
     /// What debuginfod gave; stands before `found` and `loaded` as soon as it is there.
     pub(crate) fetched: OnceLock<Arc<ElfFile>>,
     pub(crate) reloaded: OnceLock<Loaded>,
+    /// Its PE file or image, and what a symbol server gave.
+    pub(crate) pe: pe::Slot,
 }
 
 impl Module {
@@ -91,6 +94,7 @@ impl Module {
     pub fn file(&self) -> FileMatch {
         match self.fetched.get() {
             Some(file) => FileMatch::BuildId(file.path.clone()),
+            None if self.is_pe() => self.pe_match(),
             None => self.found().matched.clone(),
         }
     }

@@ -110,5 +110,6 @@ fn module(finder: &Arc<Finder>, record: &ModuleRecord, program: bool) -> Module 
         loaded: OnceLock::new(),
         fetched: OnceLock::new(),
         reloaded: OnceLock::new(),
+        pe: super::pe::Slot::default(),
     }
 }

@@ -34,6 +34,9 @@ impl Loaded {
             Some(Self { symbols, bias: module.base.0, has_debug_info: true, debug: Some(path) })
         };
         let nothing = || Self { symbols: ModuleSymbols::none(), bias: module.bias, has_debug_info: false, debug: None };
+        if module.is_pe() {
+            return Self::of_pe(module);
+        }
         if !module.is_elf {
             return sym().unwrap_or_else(nothing);
         }
@@ -81,6 +84,30 @@ impl Loaded {
     }
 }
 
+impl Loaded {
+    /// A PE module: its PDB, else a Breakpad symbol file, and the image with its exports and unwind data.
+    fn of_pe(module: &Module) -> Self {
+        let finder = &module.finder;
+        let image = module.pe_image().cloned();
+        let bias = module.base.0;
+        let done = |symbols, debug: Option<PathBuf>| Self { symbols, bias, has_debug_info: debug.is_some(), debug };
+        if let Some((path, pdb)) = module.pdb() {
+            return done(ModuleSymbols::from_pe(image, Some(pdb)), Some(path));
+        }
+        let wanted = module.debug_identity();
+        if let Some((path, blob)) = wanted.and_then(|wanted| breakpad::find(finder, &wanted, module.name())) {
+            let symbols = match &image {
+                Some(image) => ModuleSymbols::from_breakpad_and_pe(blob, image.clone()),
+                None => ModuleSymbols::from_breakpad(blob),
+            };
+            if let Ok(symbols) = symbols {
+                return done(symbols, Some(path));
+            }
+        }
+        done(ModuleSymbols::from_pe(image, None), None)
+    }
+}
+
 /// The module as it lies in the dump.
 fn of_dump(module: &Module) -> Option<ElfObject> {
     let blob = image::of_memory(&module.finder, module.base.0, module.bias, module.end.0)?;
@@ -114,6 +141,7 @@ pub(crate) fn locate(module: &Module, address: CodeAddr) -> Vec<Location> {
             line: frame.line,
             column: frame.column,
             inlined: frame.inlined,
+            source: None,
         })
         .collect();
     let exact = module.symbol_address(address.address());
@@ -133,6 +161,7 @@ pub(crate) fn locate(module: &Module, address: CodeAddr) -> Vec<Location> {
     }
     if let Some(outermost) = locations.last_mut() {
         outermost.offset = Some(exact.wrapping_sub(function.start));
+        outermost.source = Some(function.source);
         // Debug information with line tables only knows bare names; the symbol has the path before it.
         let fuller = outermost.function.as_ref().is_none_or(|bare| {
             let bare = short_name(bare);

@@ -7,11 +7,12 @@
 //! *Trap*: a function that has already called another one has an address of its own in the link register.
 
 use super::arm64;
+use super::callsite::Call;
 use super::rules::{Answer, Found, Here, Rules, no};
 use super::world::Known;
 use super::x86;
 use crate::stack::Trust;
-use afterimage_dump::{Arch, CodeAddr};
+use afterimage_dump::{Arch, CodeAddr, Os};
 
 impl Rules<'_> {
     /// What the function's own instructions say, where no table describes them.
@@ -108,11 +109,33 @@ impl Rules<'_> {
             None => x86::follow(&self.memory, &here.registers, pc, is_exact)
                 .ok_or_else(|| no("the function's instructions do not show the way to its return"))?,
         };
-        let at = self.returns_to(back.ra)?;
+        let (back, at) = match self.returns_to(back.ra) {
+            Ok(at) => (back, at),
+            Err(refusal) => self.past_arguments(here, pc, function).ok_or(refusal)?,
+        };
         let registers = self.abi.survivors(&back.registers);
         let mut caller = self.caller(registers, at, Some(back.sp), Trust::CallSite);
         caller.exact = here.exact;
         Ok(Found { here: caller, cfa: Some(back.sp), trampoline: false })
+    }
+
+    /// On 32-bit Windows most functions of the system take their arguments off the stack themselves (stdcall), so behind a
+    /// call of one the stack pointer is some words higher than its frame says. Only a return address behind a direct call
+    /// of this very function shows how many.
+    fn past_arguments(&self, here: &Here, pc: u64, function: Option<&Known>) -> Option<(x86::Back, u64)> {
+        /// Words of arguments; few functions have more.
+        const MOST: u64 = 12;
+        if self.arch != Arch::X86 || self.world.os() != Os::Windows || matches!(here.address, CodeAddr::Exact(_)) {
+            return None;
+        }
+        let (start, sp) = (function?.start, here.registers.sp()?.0);
+        (1..=MOST).find_map(|words| {
+            let mut registers = here.registers;
+            registers.set(self.info.sp, sp.wrapping_add(words * self.word) & self.mask);
+            let back = x86::follow(&self.memory, &registers, pc, false)?;
+            let at = self.returns_to(back.ra).ok()?;
+            (self.call_before(back.ra) == Call::Direct(start)).then_some((back, at))
+        })
     }
 
     fn by_arm64_code(&self, here: &Here, pc: u64, is_exact: bool, function: Option<&Known>) -> Answer {

@@ -5,7 +5,7 @@
 //! *Example*: `target.stack(0).frames` of a call through a null pointer begins with address 0 (`context`), then the
 //! caller with all its registers (`call_site`), then frames by unwind tables (`cfi`).
 //!
-//! Rules in order of trust: saved signal context and call-frame information (`rules`), the call that has just happened,
+//! Rules in order of trust: saved signal context, call-frame information and Windows' unwind data (`rules`), the call that has just happened,
 //! the function's own instructions (`code`, `x86`, `arm64`), frame links (`links`), the scan (`scan`). `walk` puts them
 //! together. To add a processor, add a table in `abi` and its calls in `callsite`.
 //!
@@ -48,6 +48,8 @@ pub enum Trust {
     SignalFrame,
     /// Call-frame information.
     Cfi,
+    /// Windows' unwind data of x64 and arm64 (`.pdata`).
+    UnwindData,
     /// The return address that the processor had just pushed, or left in its link register: after a call into nowhere,
     /// or at the first instruction of a function.
     CallSite,
@@ -66,6 +68,7 @@ impl Trust {
             Self::Context => "context",
             Self::SignalFrame => "signal_frame",
             Self::Cfi => "cfi",
+            Self::UnwindData => "unwind_data",
             Self::CallSite => "call_site",
             Self::FramePointer => "frame_pointer",
             Self::Scan => "scan",
@@ -142,10 +145,13 @@ pub(crate) fn unwind(target: &Target, index: usize) -> Stack {
         return stack;
     }
     let world = world::TargetWorld::new(target);
-    // A Windows kernel has unwind tables in its drivers' files, which the dump does not hold and nobody has at hand.
+    let mut stack = walk::walk(&world, registers, limits);
+    // A Windows kernel's unwind tables lie in its drivers' images: complete and kernel dumps hold those, small ones do
+    // not, and seldom anybody has the files.
     let windows = dump.machine.as_ref().is_some_and(|machine| machine.stop.is_some());
-    let mut stack =
-        if windows { kernel::scan(&world, registers, limits) } else { walk::walk(&world, registers, limits) };
+    if windows && !stack.frames.iter().any(|frame| frame.trust == Trust::UnwindData) {
+        stack = kernel::scan(&world, registers, limits);
+    }
     // A list that grows has room for four at first: 2 KiB for each of 65 536 threads with one frame.
     stack.frames.shrink_to_fit();
     target.purse().pay(&stack);

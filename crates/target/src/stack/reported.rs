@@ -97,6 +97,7 @@ pub(crate) fn places(report: &Report) -> Reported {
                 line: frame.line,
                 column: None,
                 inlined: index < last,
+                source: frame.symbol.is_some().then_some("report"),
             });
             let image = group.iter().find_map(|frame| frame.image.clone());
             places.insert(address, Said { image, locations: locations.collect() });

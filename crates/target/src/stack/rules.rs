@@ -15,6 +15,7 @@ use super::world::{Code, Cpu, Known, World};
 use crate::stack::Trust;
 use afterimage_dump::arch::ArchInfo;
 use afterimage_dump::{Arch, CodeAddr, Os, Registers, Virt};
+use afterimage_symbols::CfiSource;
 
 /// A frame while it is being worked on.
 #[derive(Clone, Debug)]
@@ -217,7 +218,9 @@ impl<'a> Rules<'a> {
     pub(super) fn cfi(&self, here: &Here) -> Answer {
         let strip = |value| self.strip(value);
         let parameters = here.parameters;
-        let mut cpu = Cpu { registers: &here.registers, memory: &self.memory, bias: 0, strip: &strip, parameters };
+        let innermost = matches!(here.address, CodeAddr::Exact(_));
+        let (registers, memory) = (&here.registers, &self.memory);
+        let mut cpu = Cpu { registers, memory, bias: 0, strip: &strip, parameters, innermost };
         let step = self.world.cfi(here.address.lookup().0, &mut cpu).map_err(Refusal::No)?;
         if step.outermost {
             return Err(Refusal::Outermost);
@@ -257,7 +260,8 @@ impl<'a> Rules<'a> {
             }
         }
         let pc = if step.signal_frame { raw & self.mask } else { self.landing(raw) };
-        let mut caller = self.caller(registers, pc, None, Trust::Cfi);
+        let trust = if step.source == CfiSource::Pdata { Trust::UnwindData } else { Trust::Cfi };
+        let mut caller = self.caller(registers, pc, None, trust);
         if step.signal_frame {
             caller.address = CodeAddr::Exact(Virt(pc));
             caller.trust = Trust::SignalFrame;

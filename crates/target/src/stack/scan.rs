@@ -7,9 +7,9 @@
 
 use super::callsite::Call;
 use super::rules::{Answer, Found, Here, Refusal, Rules, no};
-use super::world::{Code, Known};
+use super::world::{Code, Known, NOT_KNOWN};
 use crate::stack::Trust;
-use afterimage_dump::{Arch, CodeAddr, Virt};
+use afterimage_dump::{Arch, CodeAddr, Os, Virt};
 
 /// Words that are looked at from the innermost frame on; its function may have large local variables.
 const FIRST: u64 = 1024;
@@ -70,6 +70,11 @@ impl Rules<'_> {
                     Err(Refusal::Outermost) => grade = Grade::GoesOn,
                     // The tables know the place and contradict it.
                     Ok(_) | Err(Refusal::Loop(_)) => continue,
+                    // Its function is described, but needs its frame pointer, which is lost behind a library without
+                    // a file: nothing speaks for a word further up.
+                    Err(Refusal::No(why)) if self.world.os() == Os::Windows && why.ends_with(NOT_KNOWN) => {
+                        grade = Grade::GoesOn;
+                    }
                     Err(Refusal::No(_) | Refusal::Empty) => {}
                 }
             }

@@ -323,7 +323,8 @@ impl Walk<'_> {
         }
         let region = |at: Virt| self.rules.world.region(at.0);
         let other_stack = || region(new).is_some() && region(old) != region(new) && self.returns(found);
-        let may_jump = found.trampoline || (found.here.trust == Trust::Cfi && other_stack());
+        let may_jump =
+            found.trampoline || (matches!(found.here.trust, Trust::Cfi | Trust::UnwindData) && other_stack());
         if !may_jump {
             return Err(format!("the caller's stack pointer {new:#x} would lie below this frame's {old:#x}"));
         }

@@ -66,6 +66,9 @@ pub(super) trait World {
     }
 }
 
+/// How a reason ends that says that there is a rule, and only a register is missing for it.
+pub(super) const NOT_KNOWN: &str = "is not known here";
+
 /// One frame as call-frame information sees it.
 pub(super) struct Cpu<'a> {
     /// The frame's registers.
@@ -78,6 +81,8 @@ pub(super) struct Cpu<'a> {
     pub(super) strip: &'a dyn Fn(u64) -> u64,
     /// Bytes of arguments that the callee takes off the stack itself.
     pub(super) parameters: u32,
+    /// Whether the address is that of the instruction about to run.
+    pub(super) innermost: bool,
 }
 
 impl Machine for Cpu<'_> {
@@ -99,6 +104,10 @@ impl Machine for Cpu<'_> {
 
     fn callee_parameter_size(&self) -> u64 {
         u64::from(self.parameters)
+    }
+
+    fn is_innermost(&self) -> bool {
+        self.innermost
     }
 }
 
@@ -198,10 +207,13 @@ impl World for TargetWorld<'_> {
                 CfiMiss::UnknownRegister { dwarf } => match self.arch().info().slot_of_dwarf(dwarf) {
                     Some(slot) => {
                         let register = self.arch().info().registers.get(slot).map_or("?", |info| info.name);
-                        format!("{name}: the unwind rule needs {register}, which is not known here")
+                        format!("{name}: the unwind rule needs {register}, which {NOT_KNOWN}")
                     }
                     None => format!("{name}: {miss}"),
                 },
+                CfiMiss::NoTables if module.lacks_image() && self.arch().info().pointer_size == 8 => {
+                    format!("{name}: the dump does not hold its unwind data, and no file of it was found")
+                }
                 _ => format!("{name}: {miss}"),
             }
         })
@@ -213,7 +225,8 @@ impl World for TargetWorld<'_> {
         Some(Known {
             start: function.start.wrapping_add(module.symbol_bias()),
             plt: function.kind == FunctionKind::Plt,
-            name: function.raw,
+            // A label that only stands before the address does not say where a stack ends.
+            name: if function.source.starts_with("nearest") { String::new() } else { function.raw },
         })
     }
 
