@@ -95,7 +95,7 @@ _afterimage() {
 
     case "${cmd}" in
         afterimage)
-            opts="-q -v -h -V --json --csv --color --quiet --verbose --debug --sysroot --no-network --help --version demo run capture watch info explain show tables convert completions man help"
+            opts="-q -v -h -V --json --csv --color --quiet --verbose --debug --sysroot --symbols --no-network --help --version demo run capture watch info explain show tables convert completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -113,6 +113,10 @@ _afterimage() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --symbols)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -121,7 +125,7 @@ _afterimage() {
             return 0
             ;;
         afterimage__subcmd__capture)
-            opts="-o -q -v -h -V --name --tree --cgroup --type --format --how --max-pause --max-size --compress --output --force --json --csv --color --quiet --verbose --debug --sysroot --no-network --help --version"
+            opts="-o -q -v -h -V --name --tree --cgroup --type --format --how --max-pause --max-size --compress --output --force --json --csv --color --quiet --verbose --debug --sysroot --symbols --no-network --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -183,6 +187,10 @@ _afterimage() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --symbols)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -191,7 +199,7 @@ _afterimage() {
             return 0
             ;;
         afterimage__subcmd__completions)
-            opts="-q -v -h -V --json --csv --color --quiet --verbose --debug --sysroot --no-network --help --version bash elvish fish powershell zsh"
+            opts="-q -v -h -V --json --csv --color --quiet --verbose --debug --sysroot --symbols --no-network --help --version bash elvish fish powershell zsh"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -209,6 +217,10 @@ _afterimage() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --symbols)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -217,7 +229,7 @@ _afterimage() {
             return 0
             ;;
         afterimage__subcmd__convert)
-            opts="-o -q -v -h -V --output --format --type --compress --force --json --csv --color --quiet --verbose --debug --sysroot --no-network --help --version"
+            opts="-o -q -v -h -V --output --format --type --compress --no-verify --threads --force --json --csv --color --quiet --verbose --debug --sysroot --symbols --no-network --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -232,7 +244,7 @@ _afterimage() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -W "elf minidump" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "elf minidump kdump lime avml raw" -- "${cur}"))
                     return 0
                     ;;
                 --type)
@@ -240,7 +252,11 @@ _afterimage() {
                     return 0
                     ;;
                 --compress)
-                    COMPREPLY=($(compgen -W "zstd none" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "none zstd zlib lzo snappy" -- "${cur}"))
+                    return 0
+                    ;;
+                --threads)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -255,6 +271,10 @@ _afterimage() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --symbols)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -263,7 +283,7 @@ _afterimage() {
             return 0
             ;;
         afterimage__subcmd__demo)
-            opts="-o -q -v -h -V --output --crash --json --csv --color --quiet --verbose --debug --sysroot --no-network --help --version"
+            opts="-o -q -v -h -V --output --crash --json --csv --color --quiet --verbose --debug --sysroot --symbols --no-network --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -289,6 +309,10 @@ _afterimage() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --symbols)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -297,7 +321,7 @@ _afterimage() {
             return 0
             ;;
         afterimage__subcmd__explain)
-            opts="-q -v -h -V --json --csv --color --quiet --verbose --debug --sysroot --no-network --help --version"
+            opts="-q -v -h -V --json --csv --color --quiet --verbose --debug --sysroot --symbols --no-network --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -312,6 +336,10 @@ _afterimage() {
                     return 0
                     ;;
                 --sysroot)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --symbols)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -505,7 +533,7 @@ _afterimage() {
             return 0
             ;;
         afterimage__subcmd__info)
-            opts="-q -v -h -V --json --csv --color --quiet --verbose --debug --sysroot --no-network --help --version"
+            opts="-q -v -h -V --json --csv --color --quiet --verbose --debug --sysroot --symbols --no-network --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -520,6 +548,10 @@ _afterimage() {
                     return 0
                     ;;
                 --sysroot)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --symbols)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -531,7 +563,7 @@ _afterimage() {
             return 0
             ;;
         afterimage__subcmd__man)
-            opts="-q -v -h -V --json --csv --color --quiet --verbose --debug --sysroot --no-network --help --version"
+            opts="-q -v -h -V --json --csv --color --quiet --verbose --debug --sysroot --symbols --no-network --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -549,6 +581,10 @@ _afterimage() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --symbols)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -557,7 +593,7 @@ _afterimage() {
             return 0
             ;;
         afterimage__subcmd__run)
-            opts="-o -q -v -h -V --output --type --json --csv --color --quiet --verbose --debug --sysroot --no-network --help --version"
+            opts="-o -q -v -h -V --output --type --json --csv --color --quiet --verbose --debug --sysroot --symbols --no-network --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -587,6 +623,10 @@ _afterimage() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --symbols)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -595,7 +635,7 @@ _afterimage() {
             return 0
             ;;
         afterimage__subcmd__show)
-            opts="-q -v -h -V --json --csv --color --quiet --verbose --debug --sysroot --no-network --help --version"
+            opts="-q -v -h -V --json --csv --color --quiet --verbose --debug --sysroot --symbols --no-network --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -610,6 +650,10 @@ _afterimage() {
                     return 0
                     ;;
                 --sysroot)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --symbols)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -621,7 +665,7 @@ _afterimage() {
             return 0
             ;;
         afterimage__subcmd__tables)
-            opts="-q -v -h -V --schema --markdown --json --csv --color --quiet --verbose --debug --sysroot --no-network --help --version"
+            opts="-q -v -h -V --schema --markdown --json --csv --color --quiet --verbose --debug --sysroot --symbols --no-network --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -639,6 +683,10 @@ _afterimage() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --symbols)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -647,7 +695,7 @@ _afterimage() {
             return 0
             ;;
         afterimage__subcmd__watch)
-            opts="-o -q -v -h -V --name --wait --cpu-above --cpu-below --for --memory-above --memory-below --memory-step --threads-above --fds-above --signal --exit --hang --probe-http --probe-command --probe-timeout --probe-failures --probe-every --pressure --cgroup-memory --log --match --at --every --count --cooldown --interval --timeout --then --output --type --format --how --max-pause --max-size --compress --launch --json --csv --color --quiet --verbose --debug --sysroot --no-network --help --version"
+            opts="-o -q -v -h -V --name --wait --cpu-above --cpu-below --for --memory-above --memory-below --memory-step --threads-above --fds-above --signal --exit --hang --probe-http --probe-command --probe-timeout --probe-failures --probe-every --pressure --cgroup-memory --log --match --at --every --count --cooldown --interval --timeout --then --output --type --format --how --max-pause --max-size --compress --launch --json --csv --color --quiet --verbose --debug --sysroot --symbols --no-network --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -806,6 +854,10 @@ _afterimage() {
                     return 0
                     ;;
                 --sysroot)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --symbols)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_afterimage_global_optspecs
-    string join \n json csv color= q/quiet v/verbose debug= sysroot= no-network h/help V/version
+    string join \n json csv color= q/quiet v/verbose debug= sysroot= symbols= no-network h/help V/version
 end
 
 function __fish_afterimage_needs_command
@@ -27,13 +27,14 @@ end
 complete -c afterimage -n "__fish_afterimage_needs_command" -l color -d 'Colours: on a terminal, always, or never' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
-complete -c afterimage -n "__fish_afterimage_needs_command" -l debug -d 'A program, library, debug file or `.sym` file, or a folder with such files (may be repeated)' -r -F
+complete -c afterimage -n "__fish_afterimage_needs_command" -l debug -d 'A program, library, debug file, PDB or `.sym` file, or a folder with such files (may be repeated)' -r -F
 complete -c afterimage -n "__fish_afterimage_needs_command" -l sysroot -d 'Look up the dump\'s paths under this folder' -r -F
+complete -c afterimage -n "__fish_afterimage_needs_command" -l symbols -d 'Where symbols of Windows\' programs are: srv*FOLDER*URL keeps in FOLDER what the server at URL sends; folders, cache*FOLDER; several with ; between them' -r
 complete -c afterimage -n "__fish_afterimage_needs_command" -l json -d 'One JSON object a line'
 complete -c afterimage -n "__fish_afterimage_needs_command" -l csv -d 'Comma-separated values with a line of column names'
 complete -c afterimage -n "__fish_afterimage_needs_command" -s q -l quiet -d 'No progress and no remarks'
 complete -c afterimage -n "__fish_afterimage_needs_command" -s v -l verbose -d 'Say more: how frames were found, all registers, where files were found'
-complete -c afterimage -n "__fish_afterimage_needs_command" -l no-network -d 'Ask no debuginfod server, whatever DEBUGINFOD_URLS says'
+complete -c afterimage -n "__fish_afterimage_needs_command" -l no-network -d 'Ask no debuginfod and no symbol server, whatever DEBUGINFOD_URLS and --symbols say'
 complete -c afterimage -n "__fish_afterimage_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c afterimage -n "__fish_afterimage_needs_command" -s V -l version -d 'Print version'
 complete -c afterimage -n "__fish_afterimage_needs_command" -f -a "demo" -d 'Crash a built-in sample program, capture it, explain it, and show each step\'s command'
@@ -52,14 +53,15 @@ complete -c afterimage -n "__fish_afterimage_using_subcommand demo" -s o -l outp
 complete -c afterimage -n "__fish_afterimage_using_subcommand demo" -l color -d 'Colours: on a terminal, always, or never' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
-complete -c afterimage -n "__fish_afterimage_using_subcommand demo" -l debug -d 'A program, library, debug file or `.sym` file, or a folder with such files (may be repeated)' -r -F
+complete -c afterimage -n "__fish_afterimage_using_subcommand demo" -l debug -d 'A program, library, debug file, PDB or `.sym` file, or a folder with such files (may be repeated)' -r -F
 complete -c afterimage -n "__fish_afterimage_using_subcommand demo" -l sysroot -d 'Look up the dump\'s paths under this folder' -r -F
+complete -c afterimage -n "__fish_afterimage_using_subcommand demo" -l symbols -d 'Where symbols of Windows\' programs are: srv*FOLDER*URL keeps in FOLDER what the server at URL sends; folders, cache*FOLDER; several with ; between them' -r
 complete -c afterimage -n "__fish_afterimage_using_subcommand demo" -l crash -d 'Crash here and now: what the demo\'s child process does'
 complete -c afterimage -n "__fish_afterimage_using_subcommand demo" -l json -d 'One JSON object a line'
 complete -c afterimage -n "__fish_afterimage_using_subcommand demo" -l csv -d 'Comma-separated values with a line of column names'
 complete -c afterimage -n "__fish_afterimage_using_subcommand demo" -s q -l quiet -d 'No progress and no remarks'
 complete -c afterimage -n "__fish_afterimage_using_subcommand demo" -s v -l verbose -d 'Say more: how frames were found, all registers, where files were found'
-complete -c afterimage -n "__fish_afterimage_using_subcommand demo" -l no-network -d 'Ask no debuginfod server, whatever DEBUGINFOD_URLS says'
+complete -c afterimage -n "__fish_afterimage_using_subcommand demo" -l no-network -d 'Ask no debuginfod and no symbol server, whatever DEBUGINFOD_URLS and --symbols say'
 complete -c afterimage -n "__fish_afterimage_using_subcommand demo" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c afterimage -n "__fish_afterimage_using_subcommand demo" -s V -l version -d 'Print version'
 complete -c afterimage -n "__fish_afterimage_using_subcommand run" -s o -l output -d 'Folder for the dumps' -r -F
@@ -69,13 +71,14 @@ small\t'Registers, stacks and little more'"
 complete -c afterimage -n "__fish_afterimage_using_subcommand run" -l color -d 'Colours: on a terminal, always, or never' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
-complete -c afterimage -n "__fish_afterimage_using_subcommand run" -l debug -d 'A program, library, debug file or `.sym` file, or a folder with such files (may be repeated)' -r -F
+complete -c afterimage -n "__fish_afterimage_using_subcommand run" -l debug -d 'A program, library, debug file, PDB or `.sym` file, or a folder with such files (may be repeated)' -r -F
 complete -c afterimage -n "__fish_afterimage_using_subcommand run" -l sysroot -d 'Look up the dump\'s paths under this folder' -r -F
+complete -c afterimage -n "__fish_afterimage_using_subcommand run" -l symbols -d 'Where symbols of Windows\' programs are: srv*FOLDER*URL keeps in FOLDER what the server at URL sends; folders, cache*FOLDER; several with ; between them' -r
 complete -c afterimage -n "__fish_afterimage_using_subcommand run" -l json -d 'One JSON object a line'
 complete -c afterimage -n "__fish_afterimage_using_subcommand run" -l csv -d 'Comma-separated values with a line of column names'
 complete -c afterimage -n "__fish_afterimage_using_subcommand run" -s q -l quiet -d 'No progress and no remarks'
 complete -c afterimage -n "__fish_afterimage_using_subcommand run" -s v -l verbose -d 'Say more: how frames were found, all registers, where files were found'
-complete -c afterimage -n "__fish_afterimage_using_subcommand run" -l no-network -d 'Ask no debuginfod server, whatever DEBUGINFOD_URLS says'
+complete -c afterimage -n "__fish_afterimage_using_subcommand run" -l no-network -d 'Ask no debuginfod and no symbol server, whatever DEBUGINFOD_URLS and --symbols say'
 complete -c afterimage -n "__fish_afterimage_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c afterimage -n "__fish_afterimage_using_subcommand run" -s V -l version -d 'Print version'
 complete -c afterimage -n "__fish_afterimage_using_subcommand capture" -l name -d 'The process with this name' -r
@@ -98,14 +101,15 @@ complete -c afterimage -n "__fish_afterimage_using_subcommand capture" -s o -l o
 complete -c afterimage -n "__fish_afterimage_using_subcommand capture" -l color -d 'Colours: on a terminal, always, or never' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
-complete -c afterimage -n "__fish_afterimage_using_subcommand capture" -l debug -d 'A program, library, debug file or `.sym` file, or a folder with such files (may be repeated)' -r -F
+complete -c afterimage -n "__fish_afterimage_using_subcommand capture" -l debug -d 'A program, library, debug file, PDB or `.sym` file, or a folder with such files (may be repeated)' -r -F
 complete -c afterimage -n "__fish_afterimage_using_subcommand capture" -l sysroot -d 'Look up the dump\'s paths under this folder' -r -F
+complete -c afterimage -n "__fish_afterimage_using_subcommand capture" -l symbols -d 'Where symbols of Windows\' programs are: srv*FOLDER*URL keeps in FOLDER what the server at URL sends; folders, cache*FOLDER; several with ; between them' -r
 complete -c afterimage -n "__fish_afterimage_using_subcommand capture" -l force -d 'Replace an existing file'
 complete -c afterimage -n "__fish_afterimage_using_subcommand capture" -l json -d 'One JSON object a line'
 complete -c afterimage -n "__fish_afterimage_using_subcommand capture" -l csv -d 'Comma-separated values with a line of column names'
 complete -c afterimage -n "__fish_afterimage_using_subcommand capture" -s q -l quiet -d 'No progress and no remarks'
 complete -c afterimage -n "__fish_afterimage_using_subcommand capture" -s v -l verbose -d 'Say more: how frames were found, all registers, where files were found'
-complete -c afterimage -n "__fish_afterimage_using_subcommand capture" -l no-network -d 'Ask no debuginfod server, whatever DEBUGINFOD_URLS says'
+complete -c afterimage -n "__fish_afterimage_using_subcommand capture" -l no-network -d 'Ask no debuginfod and no symbol server, whatever DEBUGINFOD_URLS and --symbols say'
 complete -c afterimage -n "__fish_afterimage_using_subcommand capture" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c afterimage -n "__fish_afterimage_using_subcommand capture" -s V -l version -d 'Print version'
 complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -l name -d 'Watch the only process of this name: its short name or its program\'s' -r
@@ -153,110 +157,127 @@ complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -l launch -
 complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -l color -d 'Colours: on a terminal, always, or never' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
-complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -l debug -d 'A program, library, debug file or `.sym` file, or a folder with such files (may be repeated)' -r -F
+complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -l debug -d 'A program, library, debug file, PDB or `.sym` file, or a folder with such files (may be repeated)' -r -F
 complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -l sysroot -d 'Look up the dump\'s paths under this folder' -r -F
+complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -l symbols -d 'Where symbols of Windows\' programs are: srv*FOLDER*URL keeps in FOLDER what the server at URL sends; folders, cache*FOLDER; several with ; between them' -r
 complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -l wait -d 'With --name: wait until there is such a process'
 complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -l exit -d 'It is about to end, in whatever way. Traces the program'
 complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -l json -d 'One JSON object a line'
 complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -l csv -d 'Comma-separated values with a line of column names'
 complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -s q -l quiet -d 'No progress and no remarks'
 complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -s v -l verbose -d 'Say more: how frames were found, all registers, where files were found'
-complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -l no-network -d 'Ask no debuginfod server, whatever DEBUGINFOD_URLS says'
+complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -l no-network -d 'Ask no debuginfod and no symbol server, whatever DEBUGINFOD_URLS and --symbols say'
 complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c afterimage -n "__fish_afterimage_using_subcommand watch" -s V -l version -d 'Print version'
 complete -c afterimage -n "__fish_afterimage_using_subcommand info" -l color -d 'Colours: on a terminal, always, or never' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
-complete -c afterimage -n "__fish_afterimage_using_subcommand info" -l debug -d 'A program, library, debug file or `.sym` file, or a folder with such files (may be repeated)' -r -F
+complete -c afterimage -n "__fish_afterimage_using_subcommand info" -l debug -d 'A program, library, debug file, PDB or `.sym` file, or a folder with such files (may be repeated)' -r -F
 complete -c afterimage -n "__fish_afterimage_using_subcommand info" -l sysroot -d 'Look up the dump\'s paths under this folder' -r -F
+complete -c afterimage -n "__fish_afterimage_using_subcommand info" -l symbols -d 'Where symbols of Windows\' programs are: srv*FOLDER*URL keeps in FOLDER what the server at URL sends; folders, cache*FOLDER; several with ; between them' -r
 complete -c afterimage -n "__fish_afterimage_using_subcommand info" -l json -d 'One JSON object a line'
 complete -c afterimage -n "__fish_afterimage_using_subcommand info" -l csv -d 'Comma-separated values with a line of column names'
 complete -c afterimage -n "__fish_afterimage_using_subcommand info" -s q -l quiet -d 'No progress and no remarks'
 complete -c afterimage -n "__fish_afterimage_using_subcommand info" -s v -l verbose -d 'Say more: how frames were found, all registers, where files were found'
-complete -c afterimage -n "__fish_afterimage_using_subcommand info" -l no-network -d 'Ask no debuginfod server, whatever DEBUGINFOD_URLS says'
+complete -c afterimage -n "__fish_afterimage_using_subcommand info" -l no-network -d 'Ask no debuginfod and no symbol server, whatever DEBUGINFOD_URLS and --symbols say'
 complete -c afterimage -n "__fish_afterimage_using_subcommand info" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c afterimage -n "__fish_afterimage_using_subcommand info" -s V -l version -d 'Print version'
 complete -c afterimage -n "__fish_afterimage_using_subcommand explain" -l color -d 'Colours: on a terminal, always, or never' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
-complete -c afterimage -n "__fish_afterimage_using_subcommand explain" -l debug -d 'A program, library, debug file or `.sym` file, or a folder with such files (may be repeated)' -r -F
+complete -c afterimage -n "__fish_afterimage_using_subcommand explain" -l debug -d 'A program, library, debug file, PDB or `.sym` file, or a folder with such files (may be repeated)' -r -F
 complete -c afterimage -n "__fish_afterimage_using_subcommand explain" -l sysroot -d 'Look up the dump\'s paths under this folder' -r -F
+complete -c afterimage -n "__fish_afterimage_using_subcommand explain" -l symbols -d 'Where symbols of Windows\' programs are: srv*FOLDER*URL keeps in FOLDER what the server at URL sends; folders, cache*FOLDER; several with ; between them' -r
 complete -c afterimage -n "__fish_afterimage_using_subcommand explain" -l json -d 'One JSON object a line'
 complete -c afterimage -n "__fish_afterimage_using_subcommand explain" -l csv -d 'Comma-separated values with a line of column names'
 complete -c afterimage -n "__fish_afterimage_using_subcommand explain" -s q -l quiet -d 'No progress and no remarks'
 complete -c afterimage -n "__fish_afterimage_using_subcommand explain" -s v -l verbose -d 'Say more: how frames were found, all registers, where files were found'
-complete -c afterimage -n "__fish_afterimage_using_subcommand explain" -l no-network -d 'Ask no debuginfod server, whatever DEBUGINFOD_URLS says'
+complete -c afterimage -n "__fish_afterimage_using_subcommand explain" -l no-network -d 'Ask no debuginfod and no symbol server, whatever DEBUGINFOD_URLS and --symbols say'
 complete -c afterimage -n "__fish_afterimage_using_subcommand explain" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c afterimage -n "__fish_afterimage_using_subcommand explain" -s V -l version -d 'Print version'
 complete -c afterimage -n "__fish_afterimage_using_subcommand show" -l color -d 'Colours: on a terminal, always, or never' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
-complete -c afterimage -n "__fish_afterimage_using_subcommand show" -l debug -d 'A program, library, debug file or `.sym` file, or a folder with such files (may be repeated)' -r -F
+complete -c afterimage -n "__fish_afterimage_using_subcommand show" -l debug -d 'A program, library, debug file, PDB or `.sym` file, or a folder with such files (may be repeated)' -r -F
 complete -c afterimage -n "__fish_afterimage_using_subcommand show" -l sysroot -d 'Look up the dump\'s paths under this folder' -r -F
+complete -c afterimage -n "__fish_afterimage_using_subcommand show" -l symbols -d 'Where symbols of Windows\' programs are: srv*FOLDER*URL keeps in FOLDER what the server at URL sends; folders, cache*FOLDER; several with ; between them' -r
 complete -c afterimage -n "__fish_afterimage_using_subcommand show" -l json -d 'One JSON object a line'
 complete -c afterimage -n "__fish_afterimage_using_subcommand show" -l csv -d 'Comma-separated values with a line of column names'
 complete -c afterimage -n "__fish_afterimage_using_subcommand show" -s q -l quiet -d 'No progress and no remarks'
 complete -c afterimage -n "__fish_afterimage_using_subcommand show" -s v -l verbose -d 'Say more: how frames were found, all registers, where files were found'
-complete -c afterimage -n "__fish_afterimage_using_subcommand show" -l no-network -d 'Ask no debuginfod server, whatever DEBUGINFOD_URLS says'
+complete -c afterimage -n "__fish_afterimage_using_subcommand show" -l no-network -d 'Ask no debuginfod and no symbol server, whatever DEBUGINFOD_URLS and --symbols say'
 complete -c afterimage -n "__fish_afterimage_using_subcommand show" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c afterimage -n "__fish_afterimage_using_subcommand show" -s V -l version -d 'Print version'
 complete -c afterimage -n "__fish_afterimage_using_subcommand tables" -l color -d 'Colours: on a terminal, always, or never' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
-complete -c afterimage -n "__fish_afterimage_using_subcommand tables" -l debug -d 'A program, library, debug file or `.sym` file, or a folder with such files (may be repeated)' -r -F
+complete -c afterimage -n "__fish_afterimage_using_subcommand tables" -l debug -d 'A program, library, debug file, PDB or `.sym` file, or a folder with such files (may be repeated)' -r -F
 complete -c afterimage -n "__fish_afterimage_using_subcommand tables" -l sysroot -d 'Look up the dump\'s paths under this folder' -r -F
+complete -c afterimage -n "__fish_afterimage_using_subcommand tables" -l symbols -d 'Where symbols of Windows\' programs are: srv*FOLDER*URL keeps in FOLDER what the server at URL sends; folders, cache*FOLDER; several with ; between them' -r
 complete -c afterimage -n "__fish_afterimage_using_subcommand tables" -l schema -d 'Print the JSON schema of all tables\' rows'
 complete -c afterimage -n "__fish_afterimage_using_subcommand tables" -l markdown -d 'Print the manual of all tables as Markdown'
 complete -c afterimage -n "__fish_afterimage_using_subcommand tables" -l json -d 'One JSON object a line'
 complete -c afterimage -n "__fish_afterimage_using_subcommand tables" -l csv -d 'Comma-separated values with a line of column names'
 complete -c afterimage -n "__fish_afterimage_using_subcommand tables" -s q -l quiet -d 'No progress and no remarks'
 complete -c afterimage -n "__fish_afterimage_using_subcommand tables" -s v -l verbose -d 'Say more: how frames were found, all registers, where files were found'
-complete -c afterimage -n "__fish_afterimage_using_subcommand tables" -l no-network -d 'Ask no debuginfod server, whatever DEBUGINFOD_URLS says'
+complete -c afterimage -n "__fish_afterimage_using_subcommand tables" -l no-network -d 'Ask no debuginfod and no symbol server, whatever DEBUGINFOD_URLS and --symbols say'
 complete -c afterimage -n "__fish_afterimage_using_subcommand tables" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c afterimage -n "__fish_afterimage_using_subcommand tables" -s V -l version -d 'Print version'
 complete -c afterimage -n "__fish_afterimage_using_subcommand convert" -s o -l output -d 'The new file; `-` is standard output, which must not be a terminal' -r -F
-complete -c afterimage -n "__fish_afterimage_using_subcommand convert" -l format -d 'The container (the dump\'s own if not given)' -r -f -a "elf\t'An ELF core, for gdb, lldb, eu-stack'
-minidump\t'A minidump, for minidump-stackwalk, WinDbg, lldb'"
+complete -c afterimage -n "__fish_afterimage_using_subcommand convert" -l format -d 'The container (the dump\'s own if not given)' -r -f -a "elf\t'An ELF core: of a process for gdb, lldb, eu-stack; of a machine for crash, drgn, makedumpfile'
+minidump\t'A minidump, for minidump-stackwalk, WinDbg, lldb (of a process)'
+kdump\t'kdump-compressed, as makedumpfile writes it (of a machine)'
+lime\t'LiME, for volatility3 (of a machine)'
+avml\t'AVML: LiME\'s ranges, packed with snappy (of a machine)'
+raw\t'The byte of address N at place N (of a machine)'"
 complete -c afterimage -n "__fish_afterimage_using_subcommand convert" -l type -d 'How much of the process it shall hold (as much as there is if not given)' -r -f -a "complete\t'All mapped memory'
 active\t'What cannot be had from files'
 small\t'Registers, stacks and little more'"
-complete -c afterimage -n "__fish_afterimage_using_subcommand convert" -l compress -d 'How to pack it' -r -f -a "zstd\t'Zstandard, in frames that can be read one by one'
-none\t'Nothing'"
+complete -c afterimage -n "__fish_afterimage_using_subcommand convert" -l compress -d 'How to pack it (none if not given; zlib for the pages of a kdump)' -r -f -a "none\t'Nothing'
+zstd\t'Zstandard: the file in frames that can be read one by one, or the pages of a kdump'
+zlib\t'zlib (pages of a kdump)'
+lzo\t'LZO (pages of a kdump)'
+snappy\t'snappy (pages of a kdump)'"
+complete -c afterimage -n "__fish_afterimage_using_subcommand convert" -l threads -d 'Threads that read and pack a machine\'s memory (as many as there are processors if not given)' -r
 complete -c afterimage -n "__fish_afterimage_using_subcommand convert" -l color -d 'Colours: on a terminal, always, or never' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
-complete -c afterimage -n "__fish_afterimage_using_subcommand convert" -l debug -d 'A program, library, debug file or `.sym` file, or a folder with such files (may be repeated)' -r -F
+complete -c afterimage -n "__fish_afterimage_using_subcommand convert" -l debug -d 'A program, library, debug file, PDB or `.sym` file, or a folder with such files (may be repeated)' -r -F
 complete -c afterimage -n "__fish_afterimage_using_subcommand convert" -l sysroot -d 'Look up the dump\'s paths under this folder' -r -F
+complete -c afterimage -n "__fish_afterimage_using_subcommand convert" -l symbols -d 'Where symbols of Windows\' programs are: srv*FOLDER*URL keeps in FOLDER what the server at URL sends; folders, cache*FOLDER; several with ; between them' -r
+complete -c afterimage -n "__fish_afterimage_using_subcommand convert" -l no-verify -d 'Do not read the new dump of a machine again to compare it'
 complete -c afterimage -n "__fish_afterimage_using_subcommand convert" -l force -d 'Replace a file that is there'
 complete -c afterimage -n "__fish_afterimage_using_subcommand convert" -l json -d 'One JSON object a line'
 complete -c afterimage -n "__fish_afterimage_using_subcommand convert" -l csv -d 'Comma-separated values with a line of column names'
 complete -c afterimage -n "__fish_afterimage_using_subcommand convert" -s q -l quiet -d 'No progress and no remarks'
 complete -c afterimage -n "__fish_afterimage_using_subcommand convert" -s v -l verbose -d 'Say more: how frames were found, all registers, where files were found'
-complete -c afterimage -n "__fish_afterimage_using_subcommand convert" -l no-network -d 'Ask no debuginfod server, whatever DEBUGINFOD_URLS says'
+complete -c afterimage -n "__fish_afterimage_using_subcommand convert" -l no-network -d 'Ask no debuginfod and no symbol server, whatever DEBUGINFOD_URLS and --symbols say'
 complete -c afterimage -n "__fish_afterimage_using_subcommand convert" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c afterimage -n "__fish_afterimage_using_subcommand convert" -s V -l version -d 'Print version'
 complete -c afterimage -n "__fish_afterimage_using_subcommand completions" -l color -d 'Colours: on a terminal, always, or never' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
-complete -c afterimage -n "__fish_afterimage_using_subcommand completions" -l debug -d 'A program, library, debug file or `.sym` file, or a folder with such files (may be repeated)' -r -F
+complete -c afterimage -n "__fish_afterimage_using_subcommand completions" -l debug -d 'A program, library, debug file, PDB or `.sym` file, or a folder with such files (may be repeated)' -r -F
 complete -c afterimage -n "__fish_afterimage_using_subcommand completions" -l sysroot -d 'Look up the dump\'s paths under this folder' -r -F
+complete -c afterimage -n "__fish_afterimage_using_subcommand completions" -l symbols -d 'Where symbols of Windows\' programs are: srv*FOLDER*URL keeps in FOLDER what the server at URL sends; folders, cache*FOLDER; several with ; between them' -r
 complete -c afterimage -n "__fish_afterimage_using_subcommand completions" -l json -d 'One JSON object a line'
 complete -c afterimage -n "__fish_afterimage_using_subcommand completions" -l csv -d 'Comma-separated values with a line of column names'
 complete -c afterimage -n "__fish_afterimage_using_subcommand completions" -s q -l quiet -d 'No progress and no remarks'
 complete -c afterimage -n "__fish_afterimage_using_subcommand completions" -s v -l verbose -d 'Say more: how frames were found, all registers, where files were found'
-complete -c afterimage -n "__fish_afterimage_using_subcommand completions" -l no-network -d 'Ask no debuginfod server, whatever DEBUGINFOD_URLS says'
+complete -c afterimage -n "__fish_afterimage_using_subcommand completions" -l no-network -d 'Ask no debuginfod and no symbol server, whatever DEBUGINFOD_URLS and --symbols say'
 complete -c afterimage -n "__fish_afterimage_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c afterimage -n "__fish_afterimage_using_subcommand completions" -s V -l version -d 'Print version'
 complete -c afterimage -n "__fish_afterimage_using_subcommand man" -l color -d 'Colours: on a terminal, always, or never' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
-complete -c afterimage -n "__fish_afterimage_using_subcommand man" -l debug -d 'A program, library, debug file or `.sym` file, or a folder with such files (may be repeated)' -r -F
+complete -c afterimage -n "__fish_afterimage_using_subcommand man" -l debug -d 'A program, library, debug file, PDB or `.sym` file, or a folder with such files (may be repeated)' -r -F
 complete -c afterimage -n "__fish_afterimage_using_subcommand man" -l sysroot -d 'Look up the dump\'s paths under this folder' -r -F
+complete -c afterimage -n "__fish_afterimage_using_subcommand man" -l symbols -d 'Where symbols of Windows\' programs are: srv*FOLDER*URL keeps in FOLDER what the server at URL sends; folders, cache*FOLDER; several with ; between them' -r
 complete -c afterimage -n "__fish_afterimage_using_subcommand man" -l json -d 'One JSON object a line'
 complete -c afterimage -n "__fish_afterimage_using_subcommand man" -l csv -d 'Comma-separated values with a line of column names'
 complete -c afterimage -n "__fish_afterimage_using_subcommand man" -s q -l quiet -d 'No progress and no remarks'
 complete -c afterimage -n "__fish_afterimage_using_subcommand man" -s v -l verbose -d 'Say more: how frames were found, all registers, where files were found'
-complete -c afterimage -n "__fish_afterimage_using_subcommand man" -l no-network -d 'Ask no debuginfod server, whatever DEBUGINFOD_URLS says'
+complete -c afterimage -n "__fish_afterimage_using_subcommand man" -l no-network -d 'Ask no debuginfod and no symbol server, whatever DEBUGINFOD_URLS and --symbols say'
 complete -c afterimage -n "__fish_afterimage_using_subcommand man" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c afterimage -n "__fish_afterimage_using_subcommand man" -s V -l version -d 'Print version'
 complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture watch info explain show tables convert completions man help" -f -a "demo" -d 'Crash a built-in sample program, capture it, explain it, and show each step\'s command'
