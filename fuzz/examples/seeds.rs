@@ -31,14 +31,16 @@ fn main() {
     let packed = packed();
     let explain = [&cores[..], &minidumps[..], &packed[..1]].concat();
     let (dwarf, elf): (Seeds, Seeds) = modules.into_iter().partition(|(name, _)| name.starts_with("dwarf"));
-    write("windows_kernel", &windows());
+    write("windows_kernel", &stops());
     write("elf_core", &cores);
     write("minidump", &minidumps);
     write("compressed", &packed);
     write("elf_symbols", &elf);
     write("dwarf", &dwarf);
     write("breakpad", &breakpad());
-    write("convert", &[&cores[..], &minidumps[..], &converted(&cores)].concat());
+    let images = images();
+    write("convert", &[&cores[..], &minidumps[..], &converted(&cores), &images].concat());
+    write("system_images", &images);
     write("explain", &explain);
     // The reports among the corpus of `apple` are written by hand.
     write("apple", &mach_cores());
@@ -75,7 +77,7 @@ fn write(target: &str, seeds: &[(String, Vec<u8>)]) {
 }
 
 /// Crash dumps of Windows machines, cut behind the pages that lead somewhere.
-fn windows() -> Seeds {
+fn stops() -> Seeds {
     use afterimage_testkit::build_windows_dump::{Machine, Triage};
     let cut = |name: &str, mut bytes: Vec<u8>, len: usize| {
         bytes.truncate(len);
@@ -90,6 +92,37 @@ fn windows() -> Seeds {
         cut("narrow-bitmap", Machine::x86(false).old_bitmap(0x200), 0x7000),
         cut("small-arm64", Triage::arm64().build(), usize::MAX),
     ]
+}
+
+/// Images of a small machine in the containers that are written, too.
+fn images() -> Seeds {
+    use afterimage_dump::write::image::{Codec, Image, ImageFormat, Options};
+    use afterimage_dump::{Budget, open_source, write::layout::Pipe};
+    use afterimage_testkit::build_image::{Hole, Layout, avml, kdump, lime, vmcore};
+    let mut layout = Layout::new();
+    layout.present(0x1000..0x3000);
+    layout.hole(0x3000..0x5000, Hole::LeftOut);
+    layout.zeros(0x5000..0x6000);
+    layout.present(0x9000..0xb000);
+    let core = vmcore::build(&layout);
+    let mut seeds = vec![
+        ("lime".to_owned(), lime::build(&layout)),
+        ("avml".to_owned(), avml::build(&layout)),
+        ("kdump-6".to_owned(), kdump::build(&layout, 6, true, false)),
+        ("kdump-3-narrow".to_owned(), kdump::build(&layout, 3, false, false)),
+        ("kdump-5-big".to_owned(), kdump::build(&layout, 5, true, true)),
+    ];
+    let dump = open_source(Path::new("core"), std::sync::Arc::new(core.clone()), &Budget::default()).expect("it opens");
+    for (name, codec) in [("zlib", Codec::Zlib), ("lzo", Codec::Lzo), ("snappy", Codec::Snappy), ("zstd", Codec::Zstd)]
+    {
+        let options = Options { threads: 1, ..Options::default() };
+        let image = Image::plan(&dump, ImageFormat::Kdump(codec), &options).expect("it is planned");
+        let mut out = Pipe(Vec::new());
+        image.write_stream(&mut out, &options).expect("it is written");
+        seeds.push((format!("flat-{name}"), out.0));
+    }
+    seeds.push(("vmcore".to_owned(), core));
+    seeds
 }
 
 /// Minidumps with afterimage's own streams: what `convert` makes of cores.

@@ -167,6 +167,9 @@ pub fn convert(bytes: &[u8]) {
     // A conversion holds what the dump's tables hold (96 MiB at the most) again as notes, and again as the file's head.
     meter::metered_within(2 * meter::LIMIT, || {
         let Some(dump) = open(bytes) else { return };
+        if dump.machine.is_some() {
+            return images(&dump);
+        }
         for format in [Format::ElfCore, Format::Minidump] {
             for dump_type in [None, Some(DumpType::Small)] {
                 if let Ok(conversion) = plan(&dump, &Request { format: Some(format), dump_type }) {
@@ -175,6 +178,19 @@ pub fn convert(bytes: &[u8]) {
             }
         }
     });
+}
+
+/// The memory of a machine in every form, by one thread, into nothing.
+fn images(dump: &Dump) {
+    use afterimage_dump::write::image::{Codec, Image, ImageFormat, Options};
+    let kdumps = [Codec::None, Codec::Zlib, Codec::Lzo, Codec::Snappy, Codec::Zstd].map(ImageFormat::Kdump);
+    let others = [ImageFormat::Raw, ImageFormat::Lime, ImageFormat::Avml, ImageFormat::Elf, ImageFormat::Windows];
+    let options = Options { threads: 1, ..Options::default() };
+    for format in kdumps.into_iter().chain(others) {
+        if let Ok(image) = Image::plan(dump, format, &options) {
+            let _ = image.write_stream(&mut Bin(4 << 20), &options);
+        }
+    }
 }
 
 /// Takes so many bytes and then says that it is full.

@@ -299,6 +299,8 @@ pub enum ConvertFormat {
     Avml,
     /// The byte of address N at place N (of a machine).
     Raw,
+    /// A complete crash dump of Windows (of a Windows machine).
+    Windows,
 }
 
 /// What `convert` packs with.

@@ -1,5 +1,13 @@
 //! Images of machines: the samples of other people's tools, and every form there and back.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests may fail loudly"
+)]
+
 use afterimage_dump::source::SharedSource;
 use afterimage_dump::write::image::{Codec, Image, ImageFormat, Options, Written};
 use afterimage_dump::write::layout::Pipe;
@@ -333,4 +341,28 @@ fn cut_at_every_page() {
             assert!(!lost || !dump.complete(), "{name} cut at {cut}: nothing is said");
         }
     }
+}
+
+/// A Windows machine's dump of any kind becomes a complete one, and images of every other form.
+#[test]
+fn windows_dumps_become_complete_ones() {
+    let built = afterimage_testkit::build_windows_dump::Machine::x64();
+    for bytes in [built.complete(), built.bitmap(6, b"SDMP", 0x403), built.ranges(8)] {
+        let first = reopened(bytes, false);
+        assert_eq!(first.format, Format::Windows);
+        let options = Options::default();
+        for format in FORMATS.into_iter().chain([ImageFormat::Windows]) {
+            let (bytes, image, done) = written(&first, format, 2);
+            let again = reopened(bytes, format == ImageFormat::Raw);
+            image.verify(&done, &again, &options).unwrap();
+            if format == ImageFormat::Windows {
+                assert_eq!(again.dump_type.name(), "complete");
+                let stop = |dump: &Dump| machine(dump).stop.as_ref().map(|stop| (stop.code, stop.parameters));
+                assert_eq!(stop(&again), stop(&first));
+                assert_eq!(again.modules.len(), first.modules.len());
+            }
+        }
+    }
+    let linux = reopened(build_image::vmcore::build(&layout()), false);
+    assert!(Image::plan(&linux, ImageFormat::Windows, &Options::default()).is_err());
 }

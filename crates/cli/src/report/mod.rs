@@ -1,6 +1,7 @@
 //! The crash report: the rows of several tables put together for a person (`text`) or a program (`json`).
 
 pub mod json;
+mod machine;
 mod source;
 mod stack;
 mod stop;

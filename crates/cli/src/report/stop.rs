@@ -145,7 +145,7 @@ fn machine(target: &Target, stop: &Stop, common: &Common, out: &mut dyn Write) -
 }
 
 /// `3.7 s`, `12 min 5 s`, `3 h 4 min`, `5 d 2 h`.
-fn duration(seconds: f64) -> String {
+pub(super) fn duration(seconds: f64) -> String {
     let whole = seconds.max(0.0) as u64;
     match whole {
         0..60 => format!("{seconds:.1} s"),

@@ -17,6 +17,9 @@ pub fn write(target: &Target, common: &Common, out: &mut dyn Write) -> io::Resul
     if let Some(stop) = target.dump().machine.as_ref().and_then(|machine| machine.stop.as_deref()) {
         return super::stop::write(target, stop, common, out);
     }
+    if let Some(machine) = target.dump().machine.as_deref() {
+        return super::machine::write(target, machine, common, out);
+    }
     verdict(target, common, out)?;
     let shown = match target.crashed_thread() {
         Some(crashed) => Some(crashed),

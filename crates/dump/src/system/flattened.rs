@@ -82,7 +82,7 @@ impl Straight {
             if to.checked_add(len).is_none() || len > i64::MAX as u64 || to > i64::MAX as u64 {
                 break Some(Issue::loss(format!("the record at offset {at} makes no sense; what follows is not read")));
             }
-            if straight.records.len() % 1024 == 0 && budget.in_time().is_err()
+            if straight.records.len().is_multiple_of(1024) && budget.in_time().is_err()
                 || budget.take(size_of::<Record>() as u64).is_err()
             {
                 break Some(Issue::loss(format!(

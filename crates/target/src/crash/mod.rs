@@ -6,6 +6,7 @@ mod cpp;
 mod fault;
 mod foreign;
 mod instruction;
+mod machine;
 mod message;
 mod names;
 mod origin;
@@ -101,6 +102,9 @@ pub(crate) fn diagnose(target: &Target) -> Diagnosis {
     }
     if let Some(stop) = target.dump().machine.as_ref().and_then(|machine| machine.stop.as_deref()) {
         return crate::stop::diagnose(target, stop);
+    }
+    if let Some(machine) = &target.dump().machine {
+        return machine::explain(target, machine);
     }
     let Some(exception) = &target.dump().exception else { return healthy(target) };
     let Some(scene) = Scene::new(target) else { return without_thread(target) };

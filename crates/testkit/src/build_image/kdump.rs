@@ -9,16 +9,16 @@ struct Pen {
 
 impl Pen {
     fn put(&mut self, value: u64, size: usize) {
-        let bytes = value.to_le_bytes();
+        let bytes = value.to_le_bytes().into_iter().take(size);
         if self.big {
-            self.bytes.extend(bytes[..size].iter().rev());
+            self.bytes.extend(bytes.rev());
         } else {
-            self.bytes.extend(&bytes[..size]);
+            self.bytes.extend(bytes);
         }
     }
 
     fn align(&mut self, to: usize) {
-        while self.bytes.len() % to != 0 {
+        while !self.bytes.len().is_multiple_of(to) {
             self.bytes.push(0);
         }
     }
@@ -76,7 +76,9 @@ pub fn build(layout: &Layout, version: u32, is_64: bool, big: bool) -> Vec<u8> {
         for (range, present) in &extents {
             if *present || !only_present {
                 for number in range.start / 4096..range.end / 4096 {
-                    map[(number / 8) as usize] |= 1 << (number % 8);
+                    if let Some(byte) = map.get_mut((number / 8) as usize) {
+                        *byte |= 1 << (number % 8);
+                    }
                 }
             }
         }

@@ -63,6 +63,7 @@ fn wanted(dump: &Dump, arguments: &Convert) -> Result<Wanted, Failure> {
         ConvertFormat::Lime => (ImageFormat::Lime, "lime", "LiME image"),
         ConvertFormat::Avml => (ImageFormat::Avml, "avml", "AVML image"),
         ConvertFormat::Raw => (ImageFormat::Raw, "raw", "raw image"),
+        ConvertFormat::Windows => (ImageFormat::Windows, "windows", "complete Windows crash dump"),
         ConvertFormat::Minidump => {
             return Err(wrong("a minidump holds a process, and this dump is of a machine", "--format elf"));
         }

@@ -1,4 +1,4 @@
-//! Writing the memory of a machine: raw, LiME, AVML, ELF, kdump-compressed.
+//! Writing the memory of a machine: raw, LiME, AVML, ELF, kdump-compressed, Windows' complete crash dump.
 //!
 //! *What it is*: [`Image::plan`] says what will be lost, [`Image::write_file`] and [`Image::write_stream`] write, and
 //! [`Image::verify`] reads what was written and compares it with what was read.
@@ -25,6 +25,7 @@ mod notes;
 mod place;
 mod ranges;
 mod raw;
+mod windows;
 
 use super::WriteError;
 use super::layout::{Output, Sparse};
@@ -64,6 +65,8 @@ pub enum ImageFormat {
     Elf,
     /// kdump-compressed; into a pipe in the flattened form.
     Kdump(Codec),
+    /// A complete 64-bit crash dump of Windows, from another dump of a Windows machine.
+    Windows,
 }
 
 /// How it is done.
@@ -110,6 +113,8 @@ struct Tally {
     digest: u128,
     bad: Vec<(Range<u64>, Absence)>,
     more_bad: u64,
+    /// Bytes that were not there and had to be written as zeros.
+    zeroed: u64,
     file_size: u64,
 }
 
@@ -125,6 +130,7 @@ impl Tally {
             digest: 0,
             bad: Vec::new(),
             more_bad: 0,
+            zeroed: 0,
             file_size: 0,
         }
     }
@@ -163,6 +169,11 @@ impl From<Tally> for Written {
         if tally.more_bad > 0 {
             unreadable.push(format!("{} more bytes of memory could not be read", tally.more_bad));
         }
+        if tally.zeroed > 0 {
+            let bytes = tally.zeroed;
+            unreadable
+                .push(format!("zeros stand for {bytes} bytes between runs of pages: the header has room for few runs"));
+        }
         Self { file_size: tally.file_size, memory: tally.read, digest: tally.digest, unreadable }
     }
 }
@@ -187,6 +198,9 @@ impl<'d> Image<'d> {
     pub fn plan(dump: &'d Dump, format: ImageFormat, options: &Options) -> Result<Self, WriteError> {
         let contradiction = |what: &str| WriteError::Contradiction { what: what.to_owned() };
         let machine = dump.machine.as_deref().ok_or_else(|| contradiction("it is not the dump of a machine"))?;
+        if format == ImageFormat::Windows {
+            windows::header(dump)?;
+        }
         let sizes = machine.sizes();
         if sizes.present == 0 {
             return Err(contradiction("the dump holds no memory"));
@@ -255,6 +269,7 @@ impl<'d> Image<'d> {
             ImageFormat::Lime => ranges::lime(&self.writing, out, options),
             ImageFormat::Avml => ranges::avml(&self.writing, out, options),
             ImageFormat::Elf => elf::write(&self.writing, out, options),
+            ImageFormat::Windows => windows::write(&self.writing, out, options),
             ImageFormat::Kdump(_) => {
                 Err(WriteError::Contradiction { what: "kdump is not written front to end".into() })
             }
@@ -268,7 +283,7 @@ impl<'d> Image<'d> {
     pub fn verify(&self, written: &Written, again: &Dump, options: &Options) -> Result<(), String> {
         let machine = again.machine.as_deref().ok_or("it is not read as the dump of a machine")?;
         let unit = if matches!(self.format, ImageFormat::Kdump(_)) { self.writing.page } else { 1 };
-        let skips_bad = !matches!(self.format, ImageFormat::Raw | ImageFormat::Elf);
+        let skips_bad = !matches!(self.format, ImageFormat::Raw | ImageFormat::Elf | ImageFormat::Windows);
         let (mut sum, mut bytes) = (0u128, 0u64);
         let memory = &*machine.memory;
         let page = self.writing.page;
@@ -364,7 +379,7 @@ fn losses(dump: &Dump, machine: &Machine, sizes: &crate::Sizes, format: ImageFor
     let mut lost: Vec<String> =
         dump.issues.iter().filter(|issue| issue.loses_data).map(|issue| issue.text.clone()).collect();
     let carries = matches!(format, ImageFormat::Elf | ImageFormat::Kdump(_));
-    if !carries {
+    if !carries && format != ImageFormat::Windows {
         if !machine.cpus.is_empty() {
             lost.push(format!("the registers of {} processors", machine.cpus.len()));
         }
@@ -382,16 +397,13 @@ fn losses(dump: &Dump, machine: &Machine, sizes: &crate::Sizes, format: ImageFor
             ImageFormat::Raw => lost.push(format!(
                 "which {absent} bytes of memory are not in the dump: zeros stand for them, as for places without memory"
             )),
-            ImageFormat::Lime | ImageFormat::Avml => lost.push(format!(
+            ImageFormat::Lime | ImageFormat::Avml | ImageFormat::Windows => lost.push(format!(
                 "that {absent} bytes are memory that is not in the dump: they become places without memory"
             )),
             _ => {}
         }
     }
-    if format == ImageFormat::Raw && machine.memory.next(Phys(0)).is_some_and(|first| first.start.0 > 0) {
-        // Told above if there is more; a raw image always begins at 0.
-    }
-    if machine.stop.is_some() {
+    if machine.stop.is_some() && format != ImageFormat::Windows {
         lost.push("what the Windows dump says of its stop (its header)".to_owned());
     }
     if machine.name.is_some() && !matches!(format, ImageFormat::Kdump(_)) {
