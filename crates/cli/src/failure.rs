@@ -60,7 +60,7 @@ impl Failure {
         let failure = Self::new(status, error.to_string());
         match error {
             afterimage_dump::Error::Unknown { .. } => {
-                failure.advise("ELF cores and minidumps can be read, also packed with zstd, lz4, xz, gzip or bzip2")
+                failure.advise("cores, minidumps, Windows crash dumps, kdumps, memory images and crash reports can be read, also packed")
             }
             _ => failure,
         }

@@ -366,3 +366,53 @@ fn windows_dumps_become_complete_ones() {
     let linux = reopened(build_image::vmcore::build(&layout()), false);
     assert!(Image::plan(&linux, ImageFormat::Windows, &Options::default()).is_err());
 }
+
+#[test]
+fn virtualbox_writes_an_elf_version_of_zero() {
+    let dump = reopened(build_image::vmcore::virtualbox(&layout()), false);
+    assert_eq!(dump.writer.as_deref(), Some("virtualbox"));
+    same_as(&layout(), &dump, ImageFormat::Elf);
+}
+
+/// Every container in every packing; a raw image is known by its name alone.
+#[test]
+fn packed_images() {
+    let folder = tempfile::tempdir().unwrap();
+    let layout = layout();
+    let plain = [
+        ("a.lime", build_image::lime::build(&layout)),
+        ("a.avml", build_image::avml::build(&layout)),
+        ("vmcore", build_image::vmcore::build(&layout)),
+        ("a.kdump", build_image::kdump::build(&layout, 6, true, false)),
+        ("a.raw", written(&reopened(build_image::vmcore::build(&layout), false), ImageFormat::Raw, 2).0),
+    ];
+    for (name, bytes) in plain {
+        for (tool, end) in [("gzip", "gz"), ("xz", "xz"), ("zstd", "zst"), ("lz4", "lz4")] {
+            let path = folder.path().join(name);
+            std::fs::write(&path, &bytes).unwrap();
+            let packed = folder.path().join(format!("{name}.{end}"));
+            let file = std::fs::File::create(&packed).unwrap();
+            let done = std::process::Command::new(tool).args(["-1", "-c"]).arg(&path).stdout(file).status();
+            if !done.is_ok_and(|status| status.success()) {
+                eprintln!("no {tool} here: not tested");
+                continue;
+            }
+            let dump = open(&packed, &Budget::default()).unwrap_or_else(|error| panic!("{error}"));
+            let raw = name == "a.raw";
+            let holes = matches!(name, "vmcore" | "a.kdump");
+            let expected = if holes || raw { layout.clone() } else { layout.without_holes() };
+            same_as(
+                &expected,
+                &dump,
+                if raw {
+                    ImageFormat::Raw
+                } else if holes {
+                    ImageFormat::Elf
+                } else {
+                    ImageFormat::Lime
+                },
+            );
+            assert!(dump.compression.is_some());
+        }
+    }
+}

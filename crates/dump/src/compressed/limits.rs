@@ -34,6 +34,8 @@ pub(super) enum Verdict {
 /// The watch over one stream.
 pub(super) struct Limits<'b> {
     budget: &'b Budget,
+    /// Its name says that it is a raw image, which has no magic.
+    raw: bool,
     packed: u64,
     started: Instant,
     promised: Option<u64>,
@@ -42,15 +44,15 @@ pub(super) struct Limits<'b> {
 }
 
 impl<'b> Limits<'b> {
-    pub(super) fn new(budget: &'b Budget, packed: u64) -> Self {
-        Self { budget, packed, started: Instant::now(), promised: None, next_header: HEAD, next_look: INTERVAL }
+    pub(super) fn new(budget: &'b Budget, packed: u64, raw: bool) -> Self {
+        Self { budget, raw, packed, started: Instant::now(), promised: None, next_header: HEAD, next_look: INTERVAL }
     }
 
     /// Judges after each step; `read` is how far the packed bytes are read.
     pub(super) fn check(&mut self, spool: &Spool, read: u64) -> Verdict {
         let out = spool.len();
         if self.promised.is_none() && out >= self.next_header {
-            if self.next_header == HEAD && !is_known(spool) {
+            if self.next_header == HEAD && !self.raw && !is_known(spool) {
                 // The caller will say what it looks like instead.
                 return Verdict::Unknown;
             }

@@ -154,7 +154,7 @@ pub fn unpack_whole(path: &Path, source: &SharedSource, budget: &Budget) -> Resu
     let read = counter.clone();
     let mut decoder = Decoder::new(compression, counter).map_err(|e| broken(&e))?;
     let mut spool = Spool::new(path);
-    let mut limits = Limits::new(budget, source.len());
+    let mut limits = Limits::new(budget, source.len(), crate::system::raw::named_like_memory(path));
     let mut issues = Vec::new();
     let mut step = vec![0; STEP];
     // All that the header promises is there: one more step lets the decoder check the sums at the stream's end.

@@ -49,10 +49,22 @@ pub(crate) fn looks_like_memory(path: &Path, source: &dyn Source, head: &[u8]) -
     if source.len() < LEAST {
         return false;
     }
-    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default().to_ascii_lowercase();
     interrupt_vectors(head)
-        || (EXTENSIONS.contains(&extension.as_str()) && source.len().is_multiple_of(512) && !is_text(head))
+        || (named_like_memory(path) && source.len().is_multiple_of(512) && !is_text(head))
         || super::signs::of_a_kernel(source)
+}
+
+/// Whether a file's name says that it is a raw image, packed or not: `host.raw`, `host.mem.gz`.
+pub(crate) fn named_like_memory(path: &Path) -> bool {
+    const PACKED: [&str; 6] = ["gz", "xz", "zst", "lz4", "bz2", "zstd"];
+    let extension =
+        |path: &Path| path.extension().and_then(|text| text.to_str()).unwrap_or_default().to_ascii_lowercase();
+    let last = extension(path);
+    if PACKED.contains(&last.as_str()) {
+        let inner = path.file_stem().map(Path::new).map(extension).unwrap_or_default();
+        return EXTENSIONS.contains(&inner.as_str());
+    }
+    EXTENSIONS.contains(&last.as_str())
 }
 
 /// Page 0 of a PC: vectors of the BIOS, each a far address in its segment 0xf000 or 0xc000, or zero.

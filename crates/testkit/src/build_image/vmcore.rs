@@ -6,10 +6,26 @@ use super::Layout;
 /// The text of the note.
 pub const VMCOREINFO: &str = "OSRELEASE=6.6.6-test\nPAGESIZE=4096\nCRASHTIME=1700000000\n";
 
+/// Builds a file for x86-64 as VirtualBox writes it: no version in the ELF header, notes of its own, no VMCOREINFO.
+#[must_use]
+pub fn virtualbox(layout: &Layout) -> Vec<u8> {
+    let mut note = Vec::new();
+    note.extend_from_slice(&7u32.to_le_bytes());
+    note.extend_from_slice(&24u32.to_le_bytes());
+    note.extend_from_slice(&0xb00u32.to_le_bytes());
+    note.extend_from_slice(b"VBCORE\0\0");
+    note.extend_from_slice(&0xc01a_c0deu32.to_le_bytes());
+    note.extend_from_slice(&[1; 20]);
+    let mut file = with_note(layout, &note);
+    if let Some(version) = file.get_mut(20..24) {
+        version.fill(0);
+    }
+    file
+}
+
 /// Builds a file for x86-64.
 #[must_use]
 pub fn build(layout: &Layout) -> Vec<u8> {
-    let extents = layout.extents();
     let mut note = Vec::new();
     note.extend_from_slice(&11u32.to_le_bytes());
     note.extend_from_slice(&(VMCOREINFO.len() as u32).to_le_bytes());
@@ -19,6 +35,11 @@ pub fn build(layout: &Layout) -> Vec<u8> {
     while note.len() % 4 != 0 {
         note.push(0);
     }
+    with_note(layout, &note)
+}
+
+fn with_note(layout: &Layout, note: &[u8]) -> Vec<u8> {
+    let extents = layout.extents();
     // A run with the hole behind it, if one follows at once.
     let mut loads: Vec<(u64, u64, u64)> = Vec::new();
     for (range, present) in &extents {
@@ -50,7 +71,7 @@ pub fn build(layout: &Layout) -> Vec<u8> {
         header(1, [offset, 0xffff_8880_0000_0000 + start, *start, *held, *all, 0]);
         offset += held;
     }
-    file.extend_from_slice(&note);
+    file.extend_from_slice(note);
     file.resize(data as usize, 0);
     for (_, bytes) in layout.pieces() {
         file.extend_from_slice(&bytes);
