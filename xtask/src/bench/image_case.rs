@@ -94,7 +94,7 @@ pub(super) fn make(program: &Path, packed: &Path, folder: &Path, to: &Path, size
             file.read_exact_at(part, load.offset + done)?;
             if *copy > 0 {
                 for page in part.chunks_mut(4096).filter(|page| page.iter().any(|&byte| byte != 0)) {
-                    for (byte, change) in page.iter_mut().zip((copy * 0x9e37_79b9_7f4a_7c15).to_le_bytes()) {
+                    for (byte, change) in page.iter_mut().zip(copy.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes()) {
                         *byte ^= change;
                     }
                 }

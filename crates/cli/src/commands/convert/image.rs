@@ -76,6 +76,7 @@ fn options(arguments: &Convert, progress: &Arc<Progress>) -> Options {
     if let Some(threads) = arguments.threads {
         options.threads = usize::from(threads);
     }
+    options.sum = !arguments.no_verify && arguments.output != Path::new("-");
     let progress = progress.clone();
     options.progress = Some(ProgressHook::new(move |done, total| progress.bytes(done, total)));
     options

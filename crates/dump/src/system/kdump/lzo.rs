@@ -134,133 +134,188 @@ pub(crate) fn unpack(packed: &[u8], out: &mut [u8]) -> Result<usize, Damaged> {
     }
 }
 
-const TABLE_BITS: u32 = 13;
+const TABLE_BITS: u32 = 12;
 /// Farthest that a match reaches here: what the two cheapest long forms can say.
 const FAR: usize = 0xbfff;
+/// Bytes at the end of a block that begin no match, so that whole words can be read before them.
+const TAIL: usize = 16;
 
-/// Packs blocks; the table of places is kept from one to the next.
+/// Bytes that a block of `len` bytes may grow to.
+#[cfg(test)]
+fn most_packed(len: usize) -> usize {
+    len + len / 16 + 96
+}
+
+/// Packs blocks; the table of places is kept from one to the next. What an earlier block left there is below `base`, so
+/// that the table need not be cleared for each page.
 pub(crate) struct Packer {
-    places: Vec<u16>,
+    places: Box<[u32; 1 << TABLE_BITS]>,
+    base: u32,
+}
+
+fn word(block: &[u8], at: usize) -> Option<u32> {
+    block.get(at..)?.first_chunk::<4>().map(|bytes| u32::from_le_bytes(*bytes))
+}
+
+fn long_word(block: &[u8], at: usize) -> Option<u64> {
+    block.get(at..)?.first_chunk::<8>().map(|bytes| u64::from_le_bytes(*bytes))
 }
 
 impl Packer {
     pub(crate) fn new() -> Self {
-        Self { places: vec![0; 1 << TABLE_BITS] }
+        Self { places: Box::new([0; 1 << TABLE_BITS]), base: 1 }
     }
 
-    /// Packs a block of at most 64 KiB into `out`, which is cleared first. Gives up (`false`) when it would not be
-    /// smaller than `most`.
-    pub(crate) fn pack(&mut self, block: &[u8], out: &mut Vec<u8>, most: usize) -> bool {
-        out.clear();
-        self.places.fill(0);
-        let word = |at: usize| block.get(at..).and_then(|rest| rest.first_chunk::<4>()).map(|b| u32::from_le_bytes(*b));
+    /// Packs a block of at most 64 KiB into `out`, which should have room for a sixteenth more and
+    /// 96 bytes. `None` when it would not be smaller
+    /// than `most`.
+    pub(crate) fn pack(&mut self, block: &[u8], out: &mut [u8], most: usize) -> Option<usize> {
+        let used = block.len() as u32;
+        if self.base.checked_add(2 * used + 2).is_none() {
+            self.places.fill(0);
+            self.base = 1;
+        }
+        let base = self.base;
+        self.base += used + 1;
+        let mut out = Sink { out, at: 0 };
         let (mut at, mut literals) = (4, 0);
-        let mut misses = 0;
-        while let Some(bytes) = word(at) {
-            let slot = (bytes.wrapping_mul(0x9e37_79b1) >> (32 - TABLE_BITS)) as usize;
-            let Some(place) = self.places.get_mut(slot) else { break };
-            let candidate = usize::from(std::mem::replace(place, at as u16));
-            if candidate >= at || at - candidate > FAR || word(candidate) != Some(bytes) {
-                misses += 1;
-                at += 1 + (misses >> 5);
+        let limit = block.len().saturating_sub(TAIL);
+        while at < limit {
+            // Five bytes are hashed, though four may match: fewer short matches cost a little size and save much time.
+            let eight = long_word(block, at)?;
+            let bytes = eight as u32;
+            let slot = ((eight << 24).wrapping_mul(0x9e37_79b1_85eb_ca87) >> (64 - TABLE_BITS)) as usize;
+            let place = self.places.get_mut(slot)?;
+            let candidate = std::mem::replace(place, base + at as u32).wrapping_sub(base) as usize;
+            if candidate >= at || at - candidate > FAR || word(block, candidate) != Some(bytes) {
+                at += 1 + ((at - literals) >> 4);
                 continue;
             }
-            misses = 0;
             let mut len = 4 + same(block, candidate + 4, at + 4);
-            let mut start = at;
-            let mut from = candidate;
+            let (mut start, mut from) = (at, candidate);
             // What stood before may match as well.
             while start > literals && from > 0 && block.get(start - 1) == block.get(from - 1) {
                 (start, from, len) = (start - 1, from - 1, len + 1);
             }
-            run(out, block.get(literals..start).unwrap_or_default(), literals == 0);
-            matched(out, start - from, len);
+            out.run(block, literals, start)?;
+            out.matched(start - from, len)?;
             at = start + len;
             literals = at;
-            if out.len() >= most {
-                return false;
+            if out.at >= most {
+                return None;
             }
         }
-        run(out, block.get(literals..).unwrap_or_default(), literals == 0);
-        out.extend_from_slice(&[17, 0, 0]);
-        out.len() < most
+        out.run(block, literals, block.len())?;
+        out.put([17, 0, 0])?;
+        (out.at < most).then_some(out.at)
     }
 }
 
-/// How many bytes are the same from two places on.
+/// How many bytes are the same from two places on, of which the second is the later.
 fn same(block: &[u8], first: usize, second: usize) -> usize {
-    let (a, b) = (block.get(first..).unwrap_or_default(), block.get(second..).unwrap_or_default());
     let mut len = 0;
-    for (a, b) in a.as_chunks::<8>().0.iter().zip(b.as_chunks::<8>().0) {
-        let differ = u64::from_le_bytes(*a) ^ u64::from_le_bytes(*b);
-        if differ != 0 {
-            return len + (differ.trailing_zeros() / 8) as usize;
+    while let (Some(a), Some(b)) = (long_word(block, first + len), long_word(block, second + len)) {
+        if a != b {
+            return len + ((a ^ b).trailing_zeros() / 8) as usize;
         }
         len += 8;
     }
-    let tail = a.get(len..).unwrap_or_default().iter().zip(b.get(len..).unwrap_or_default());
-    len + tail.take_while(|(a, b)| a == b).count()
+    while second + len < block.len() && block.get(first + len) == block.get(second + len) {
+        len += 1;
+    }
+    len
 }
 
-/// A literal run: up to three ride on the instruction before, if there is one.
-fn run(out: &mut Vec<u8>, literals: &[u8], first: bool) {
-    let len = literals.len();
-    match len {
-        0 => return,
-        1..=3 if !first => {
-            // The two low bits of the byte that ends the last match's distance, or begins a short one.
-            let at = out.len().saturating_sub(2);
-            if let Some(byte) = out.get_mut(at) {
-                *byte |= len as u8;
+struct Sink<'a> {
+    out: &'a mut [u8],
+    at: usize,
+}
+
+impl Sink<'_> {
+    fn put<const N: usize>(&mut self, bytes: [u8; N]) -> Option<()> {
+        *self.out.get_mut(self.at..)?.first_chunk_mut::<N>()? = bytes;
+        self.at += N;
+        Some(())
+    }
+
+    /// A literal run: up to three ride on the instruction before, if there is one.
+    fn run(&mut self, block: &[u8], start: usize, end: usize) -> Option<()> {
+        const SHORT: usize = 16;
+        let len = end - start;
+        let first = start == 0;
+        match len {
+            0 => return Some(()),
+            1..=3 if !first => {
+                // The two low bits of the byte that stands before the last one of each match.
+                *self.out.get_mut(self.at.checked_sub(2)?)? |= len as u8;
+            }
+            _ if first && len <= 238 => self.put([len as u8 + 17])?,
+            4..=18 => self.put([len as u8 - 3])?,
+            _ => {
+                self.put([0])?;
+                self.long(len - 18)?;
             }
         }
-        _ if first && len <= 238 => out.push(len as u8 + 17),
-        4..=18 => out.push(len as u8 - 3),
-        _ => {
-            out.push(0);
-            long(out, len - 18);
+        // Few bytes are copied as sixteen where there are as many: what is too much is written over.
+        if len <= SHORT
+            && let Some(from) = block.get(start..).and_then(|rest| rest.first_chunk::<SHORT>())
+            && let Some(to) = self.out.get_mut(self.at..).and_then(|rest| rest.first_chunk_mut::<SHORT>())
+        {
+            *to = *from;
+        } else {
+            self.out.get_mut(self.at..self.at + len)?.copy_from_slice(block.get(start..end)?);
         }
+        self.at += len;
+        Some(())
     }
-    out.extend_from_slice(literals);
-}
 
-fn long(out: &mut Vec<u8>, mut rest: usize) {
-    while rest > 255 {
-        out.push(0);
-        rest -= 255;
+    fn long(&mut self, mut rest: usize) -> Option<()> {
+        while rest > 255 {
+            self.put([0])?;
+            rest -= 255;
+        }
+        self.put([rest as u8])
     }
-    out.push(rest as u8);
-}
 
-/// A match of at least three bytes. The byte with room for literals is always the last but one.
-fn matched(out: &mut Vec<u8>, distance: usize, len: usize) {
-    if len <= 8 && distance <= 2048 {
-        let distance = distance - 1;
-        let low = ((distance & 7) << 2) as u8;
-        let head = if len <= 4 { 64 | ((len - 3) << 5) as u8 } else { 128 | ((len - 5) << 5) as u8 };
-        out.extend_from_slice(&[head | low, (distance >> 3) as u8]);
-        return;
+    /// A match of at least three bytes. The byte with room for literals is always the last but one.
+    fn matched(&mut self, distance: usize, len: usize) -> Option<()> {
+        if len <= 8 && distance <= 2048 {
+            let distance = distance - 1;
+            let low = ((distance & 7) << 2) as u8;
+            let head = if len <= 4 { 64 | ((len - 3) << 5) as u8 } else { 128 | ((len - 5) << 5) as u8 };
+            return self.put([head | low, (distance >> 3) as u8]);
+        }
+        let far = distance > 16384;
+        let (head, most, field) = if far {
+            (16 | (((distance - 16384) >> 11 & 8) as u8), 9, distance - 16384)
+        } else {
+            (32, 33, distance - 1)
+        };
+        if len <= most {
+            return self.put([head | (len - 2) as u8, ((field & 0x3f) << 2) as u8, (field >> 6) as u8]);
+        }
+        self.put([head])?;
+        self.long(len - most)?;
+        self.put([((field & 0x3f) << 2) as u8, (field >> 6) as u8])
     }
-    let far = distance > 16384;
-    let (head, most, field) =
-        if far { (16 | (((distance - 16384) >> 11 & 8) as u8), 9, distance - 16384) } else { (32, 33, distance - 1) };
-    if len <= most {
-        out.push(head | (len - 2) as u8);
-    } else {
-        out.push(head);
-        long(out, len - most);
-    }
-    out.extend_from_slice(&[((field & 0x3f) << 2) as u8, (field >> 6) as u8]);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn there_and_back(block: &[u8]) -> usize {
-        let mut packed = Vec::new();
+    fn packed(block: &[u8]) -> Vec<u8> {
+        let mut out = vec![0; most_packed(block.len())];
         let mut packer = Packer::new();
-        assert!(packer.pack(block, &mut packed, usize::MAX));
+        // What an earlier block left in the table does not count.
+        let _ = packer.pack(&block.iter().rev().copied().collect::<Vec<u8>>(), &mut out, usize::MAX);
+        let len = packer.pack(block, &mut out, usize::MAX).unwrap();
+        out.truncate(len);
+        out
+    }
+
+    fn there_and_back(block: &[u8]) -> usize {
+        let packed = packed(block);
         let mut out = vec![0; block.len()];
         assert_eq!(unpack(&packed, &mut out), Ok(block.len()));
         assert_eq!(out, block);
@@ -283,8 +338,7 @@ mod tests {
             for len in [0, 1, 2, 3, 4, 5, 20, 21, 22, 240, 300, 4096, 65_535] {
                 let block: Vec<u8> = (0..len).map(|_| noise(bits)).collect();
                 if len < 5000 || bits % 4 == 1 {
-                    let mut packed = Vec::new();
-                    assert!(Packer::new().pack(&block, &mut packed, usize::MAX));
+                    let packed = packed(&block);
                     let mut out = vec![0; len];
                     assert_eq!(unpack(&packed, &mut out), Ok(len), "{bits} bits, {len} bytes");
                     assert_eq!(out, block);
@@ -294,8 +348,7 @@ mod tests {
         // Matches near and far, with every number of literals between.
         let far: Vec<u8> =
             (0..60_000u32).map(|i| if i % 5000 < 40 + i / 5000 { (i % 5000) as u8 } else { noise(8) }).collect();
-        let mut packed = Vec::new();
-        Packer::new().pack(&far, &mut packed, usize::MAX);
+        let packed = packed(&far);
         let mut out = vec![0; far.len()];
         assert_eq!(unpack(&packed, &mut out), Ok(far.len()));
         assert_eq!(out, far);

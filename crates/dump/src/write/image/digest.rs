@@ -6,7 +6,7 @@
 use twox_hash::XxHash3_128;
 
 /// The part of one page, or of less than one: of its place and its bytes.
-pub(super) fn page(at: u64, bytes: &[u8]) -> u128 {
+fn page(at: u64, bytes: &[u8]) -> u128 {
     XxHash3_128::oneshot_with_seed(at, bytes)
 }
 

@@ -273,7 +273,7 @@ impl Packer {
                 continue;
             }
             out.read += page.len() as u64;
-            out.digest = out.digest.wrapping_add(super::digest::page(start, page));
+            out.digest = out.digest.wrapping_add(writing.digest(start, page));
             let (size, flags) = if is_zero(page) {
                 (0, 0)
             } else {
@@ -299,10 +299,7 @@ impl Packer {
         let most = page.len();
         let (len, flags) = match self.codec {
             Codec::None => return None,
-            Codec::Lzo => {
-                let packs = self.lzo.as_mut()?.pack(page, &mut self.packed, most);
-                (packs.then_some(self.packed.len())?, flag::LZO)
-            }
+            Codec::Lzo => (self.lzo.as_mut()?.pack(page, &mut self.packed, most)?, flag::LZO),
             Codec::Snappy => {
                 let room = snap::raw::max_compress_len(page.len());
                 if self.packed.len() < room {

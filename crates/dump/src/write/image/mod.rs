@@ -78,12 +78,14 @@ pub struct Options {
     pub progress: Option<ProgressHook>,
     /// Look for a VMCOREINFO in memory if the container has none, where the new form can carry it.
     pub find_vmcoreinfo: bool,
+    /// Keep a sum over all pages, without which [`Image::verify`] cannot compare.
+    pub sum: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { threads, progress: None, find_vmcoreinfo: true }
+        Self { threads, progress: None, find_vmcoreinfo: true, sum: true }
     }
 }
 
@@ -96,10 +98,16 @@ struct Writing<'d> {
     vmcoreinfo: Option<String>,
     notes: Vec<u8>,
     total: u64,
+    sum: bool,
     progress: Option<ProgressHook>,
 }
 
 impl Writing<'_> {
+    /// The part of a range in the sum over all pages.
+    fn digest(&self, at: u64, bytes: &[u8]) -> u128 {
+        if self.sum { digest::range(at, bytes, self.page) } else { 0 }
+    }
+
     fn memory(&self) -> &dyn PhysMemory {
         &*self.machine.memory
     }
@@ -227,6 +235,7 @@ impl<'d> Image<'d> {
             vmcoreinfo: text.or_else(|| machine.vmcoreinfo.clone()),
             notes,
             total: sizes.present,
+            sum: options.sum,
             progress: options.progress.clone(),
         };
         let found_vmcoreinfo = found.map(|found| found.at);
@@ -282,6 +291,9 @@ impl<'d> Image<'d> {
     /// A sentence on what differs.
     pub fn verify(&self, written: &Written, again: &Dump, options: &Options) -> Result<(), String> {
         let machine = again.machine.as_deref().ok_or("it is not read as the dump of a machine")?;
+        if !self.writing.sum {
+            return Err("no sum was kept when it was written".to_owned());
+        }
         let unit = if matches!(self.format, ImageFormat::Kdump(_)) { self.writing.page } else { 1 };
         let skips_bad = !matches!(self.format, ImageFormat::Raw | ImageFormat::Elf | ImageFormat::Windows);
         let (mut sum, mut bytes) = (0u128, 0u64);

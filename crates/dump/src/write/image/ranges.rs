@@ -1,7 +1,7 @@
 //! LiME and AVML: ranges with a head each, of at most 16 MiB, as AVML makes them in both forms.
 
 use super::jobs::{self, Job, Jobs, Read};
-use super::{Options, Tally, Writing, digest, good_parts};
+use super::{Options, Tally, Writing, good_parts};
 use crate::write::WriteError;
 use crate::write::layout::{Output, put};
 use std::io::{self, Write};
@@ -49,7 +49,7 @@ pub(super) fn lime(writing: &Writing<'_>, out: &mut dyn Output, options: &Option
             move |job: &Job| {
                 let read = jobs::read(writing.memory(), job, writing.page, Vec::new());
                 let sum = parts(job, &read)
-                    .fold(0u128, |sum, (part, bytes)| sum.wrapping_add(digest::range(part.start, bytes, writing.page)));
+                    .fold(0u128, |sum, (part, bytes)| sum.wrapping_add(writing.digest(part.start, bytes)));
                 (read, sum)
             }
         },
@@ -100,7 +100,7 @@ pub(super) fn avml(writing: &Writing<'_>, out: &mut dyn Output, options: &Option
                     let size = (packed.bytes.len() - before) as u64;
                     packed.bytes.extend_from_slice(&size.to_le_bytes());
                     packed.good += bytes.len() as u64;
-                    packed.sum = packed.sum.wrapping_add(digest::range(part.start, bytes, writing.page));
+                    packed.sum = packed.sum.wrapping_add(writing.digest(part.start, bytes));
                 }
                 packed.bad = read.bad;
                 buffer = read.bytes;

@@ -1,7 +1,7 @@
 //! A raw image: the byte of address N at place N.
 
 use super::jobs::{self, Job, Jobs, Read};
-use super::{Options, Tally, Writing, digest};
+use super::{Options, Tally, Writing};
 use crate::write::WriteError;
 use crate::write::layout::{Output, put};
 
@@ -39,7 +39,7 @@ pub(super) fn summed(writing: &Writing<'_>, job: &Job) -> (Read, u128) {
     for piece in &job.pieces {
         let Some((bytes, behind)) = rest.split_at_checked((piece.end - piece.start) as usize) else { break };
         rest = behind;
-        sum = sum.wrapping_add(digest::range(piece.start, bytes, writing.page));
+        sum = sum.wrapping_add(writing.digest(piece.start, bytes));
     }
     (read, sum)
 }

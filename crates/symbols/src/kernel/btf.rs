@@ -1,0 +1,293 @@
+//! BTF: a kernel's types in a few megabytes, as Documentation/bpf/btf.rst describes them.
+//!
+//! *What it is*: an index over the bytes: where each type begins, and structures by name. Members are looked up through
+//! anonymous structures, as C does it.
+//!
+//! *Trap*: a module's BTF goes on where the kernel's ends: its type ids and string offsets count from there.
+
+use super::{u16_at, u32_at};
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+/// `magic`, little endian, and version 1.
+pub const MAGIC: [u8; 3] = [0x9f, 0xeb, 1];
+/// Types at most.
+const MOST: usize = 4 << 20;
+
+mod kind {
+    pub(super) const INT: u32 = 1;
+    pub(super) const PTR: u32 = 2;
+    pub(super) const ARRAY: u32 = 3;
+    pub(super) const STRUCT: u32 = 4;
+    pub(super) const UNION: u32 = 5;
+    pub(super) const ENUM: u32 = 6;
+    pub(super) const TYPEDEF: u32 = 8;
+    pub(super) const VOLATILE: u32 = 9;
+    pub(super) const CONST: u32 = 10;
+    pub(super) const RESTRICT: u32 = 11;
+    pub(super) const FUNC_PROTO: u32 = 13;
+    pub(super) const VAR: u32 = 14;
+    pub(super) const DATASEC: u32 = 15;
+    pub(super) const FLOAT: u32 = 16;
+    pub(super) const DECL_TAG: u32 = 17;
+    pub(super) const TYPE_TAG: u32 = 18;
+    pub(super) const ENUM64: u32 = 19;
+}
+
+/// A type's number.
+pub type TypeId = u32;
+
+/// A member of a structure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Distance from the start of the structure that was asked, in bits.
+    pub bit_offset: u64,
+    /// Bits of a bit field; 0 for an ordinary member.
+    pub bits: u32,
+    /// Its type.
+    pub type_id: TypeId,
+}
+
+impl Member {
+    /// Distance in bytes.
+    #[must_use]
+    pub fn offset(self) -> u64 {
+        self.bit_offset / 8
+    }
+}
+
+/// The types of a kernel, or of one of its modules.
+pub struct Btf {
+    types: Vec<u8>,
+    strings: Vec<u8>,
+    /// Where each type begins; the first is number `first`.
+    places: Vec<u32>,
+    first: TypeId,
+    base: Option<Arc<Btf>>,
+    by_name: OnceLock<HashMap<Vec<u8>, TypeId>>,
+}
+
+/// Lengths of the header's parts: header, types, strings.
+#[must_use]
+pub fn lengths(head: &[u8]) -> Option<(usize, usize, usize)> {
+    if head.get(..3)? != MAGIC {
+        return None;
+    }
+    let header = u32_at(head, 4)? as usize;
+    let (type_off, type_len) = (u32_at(head, 8)? as usize, u32_at(head, 12)? as usize);
+    let (str_off, str_len) = (u32_at(head, 16)? as usize, u32_at(head, 20)? as usize);
+    let sane = (24..=64).contains(&header) && type_off == 0 && str_off == type_len && str_len > 0;
+    (sane && type_len < 64 << 20 && str_len < 64 << 20).then_some((header, type_len, str_len))
+}
+
+impl Btf {
+    /// Reads a kernel's BTF; `None` if the bytes are none, or not whole.
+    #[must_use]
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        Self::parse_on(bytes, None)
+    }
+
+    /// Reads a module's BTF on top of the kernel's.
+    #[must_use]
+    pub fn parse_split(bytes: &[u8], base: Arc<Btf>) -> Option<Self> {
+        Self::parse_on(bytes, Some(base))
+    }
+
+    fn parse_on(bytes: &[u8], base: Option<Arc<Btf>>) -> Option<Self> {
+        let (header, type_len, str_len) = lengths(bytes)?;
+        let types = bytes.get(header..header + type_len)?.to_vec();
+        let strings = bytes.get(header + type_len..header + type_len + str_len)?.to_vec();
+        if base.is_none() && strings.first() != Some(&0) {
+            return None;
+        }
+        let first = base.as_ref().map_or(1, |base| base.first + base.places.len() as u32);
+        let mut places = Vec::new();
+        let mut at = 0;
+        while at < types.len() {
+            let info = u32_at(&types, at + 4)?;
+            let count = (info & 0xffff) as usize;
+            let more = match info >> 24 & 0x1f {
+                kind::INT | kind::VAR | kind::DECL_TAG => 4,
+                kind::ARRAY => 12,
+                kind::STRUCT | kind::UNION | kind::DATASEC | kind::ENUM64 => 12 * count,
+                kind::ENUM | kind::FUNC_PROTO => 8 * count,
+                kind::PTR..=kind::FLOAT | kind::TYPE_TAG => 0,
+                _ => return None,
+            };
+            if places.len() >= MOST {
+                return None;
+            }
+            places.push(at as u32);
+            at += 12 + more;
+        }
+        if at != types.len() {
+            return None;
+        }
+        Some(Self { types, strings, places, first, base, by_name: OnceLock::new() })
+    }
+
+    /// Number of types.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    fn string(&self, offset: u32) -> &[u8] {
+        let own = match &self.base {
+            Some(base) if (offset as usize) < base.strings.len() => return base.string(offset),
+            Some(base) => offset as usize - base.strings.len(),
+            None => offset as usize,
+        };
+        let rest = self.strings.get(own..).unwrap_or_default();
+        let end = memchr::memchr(0, rest).unwrap_or(rest.len());
+        rest.get(..end).unwrap_or_default()
+    }
+
+    /// Name offset, info, size or type, and what follows.
+    fn entry(&self, id: TypeId) -> Option<(u32, u32, u32, &[u8])> {
+        if id < self.first {
+            return self.base.as_ref()?.entry(id);
+        }
+        let at = *self.places.get((id - self.first) as usize)? as usize;
+        let rest = self.types.get(at + 12..)?;
+        Some((u32_at(&self.types, at)?, u32_at(&self.types, at + 4)?, u32_at(&self.types, at + 8)?, rest))
+    }
+
+    /// The type behind typedefs and qualifiers.
+    #[must_use]
+    pub fn resolve(&self, mut id: TypeId) -> TypeId {
+        for _ in 0..32 {
+            match self.entry(id) {
+                Some((_, info, to, _))
+                    if matches!(
+                        info >> 24 & 0x1f,
+                        kind::TYPEDEF | kind::VOLATILE | kind::CONST | kind::RESTRICT | kind::TYPE_TAG
+                    ) =>
+                {
+                    id = to;
+                }
+                _ => return id,
+            }
+        }
+        id
+    }
+
+    /// A structure or union by its name.
+    #[must_use]
+    pub fn structure(&self, name: &str) -> Option<TypeId> {
+        let index = self.by_name.get_or_init(|| {
+            let mut index = HashMap::new();
+            for (number, _) in self.places.iter().enumerate() {
+                let id = self.first + number as u32;
+                if let Some((name, info, _, _)) = self.entry(id)
+                    && matches!(info >> 24 & 0x1f, kind::STRUCT | kind::UNION)
+                    && name != 0
+                {
+                    index.entry(self.string(name).to_vec()).or_insert(id);
+                }
+            }
+            index
+        });
+        let own = index.get(name.as_bytes()).copied();
+        own.or_else(|| self.base.as_ref()?.structure(name))
+    }
+
+    /// Bytes of a type.
+    #[must_use]
+    pub fn size(&self, id: TypeId) -> Option<u64> {
+        let id = self.resolve(id);
+        let (_, info, size, rest) = self.entry(id)?;
+        Some(match info >> 24 & 0x1f {
+            kind::PTR => 8,
+            kind::ARRAY => self.size(u32_at(rest, 0)?)?.checked_mul(u64::from(u32_at(rest, 8)?))?,
+            _ => u64::from(size),
+        })
+    }
+
+    /// The element's type and the number of elements of an array.
+    #[must_use]
+    pub fn array(&self, id: TypeId) -> Option<(TypeId, u32)> {
+        let (_, info, _, rest) = self.entry(self.resolve(id))?;
+        (info >> 24 & 0x1f == kind::ARRAY).then(|| Some((u32_at(rest, 0)?, u32_at(rest, 8)?)))?
+    }
+
+    /// A member by a path such as `signal.thread_head` or `__sk_common.skc_family`.
+    #[must_use]
+    pub fn member(&self, structure: TypeId, path: &str) -> Option<Member> {
+        let mut found = Member { bit_offset: 0, bits: 0, type_id: structure };
+        for name in path.split('.') {
+            let next = self.direct(self.resolve(found.type_id), name.as_bytes(), 0)?;
+            found = Member { bit_offset: found.bit_offset + next.bit_offset, ..next };
+        }
+        Some(found)
+    }
+
+    fn direct(&self, id: TypeId, name: &[u8], depth: u32) -> Option<Member> {
+        let (_, info, _, rest) = self.entry(id)?;
+        if !matches!(info >> 24 & 0x1f, kind::STRUCT | kind::UNION) || depth > 8 {
+            return None;
+        }
+        let fields = info >> 31 == 1;
+        let members = rest.chunks_exact(12).take((info & 0xffff) as usize);
+        let read = |bytes: &[u8]| {
+            let offset = u32_at(bytes, 8)?;
+            let (bits, offset) = if fields { (offset >> 24, offset & 0xff_ffff) } else { (0, offset) };
+            Some((u32_at(bytes, 0)?, Member { bit_offset: u64::from(offset), bits, type_id: u32_at(bytes, 4)? }))
+        };
+        let members: Vec<(u32, Member)> = members.filter_map(read).collect();
+        if let Some((_, member)) = members.iter().find(|(own, _)| *own != 0 && self.string(*own) == name) {
+            return Some(*member);
+        }
+        members.iter().filter(|(own, _)| *own == 0).find_map(|(_, outer)| {
+            let inner = self.direct(self.resolve(outer.type_id), name, depth + 1)?;
+            Some(Member { bit_offset: outer.bit_offset + inner.bit_offset, ..inner })
+        })
+    }
+
+    /// The distance of a member from the start of a structure, in bytes, both by name.
+    #[must_use]
+    pub fn offset_of(&self, structure: &str, path: &str) -> Option<u64> {
+        self.member(self.structure(structure)?, path).map(Member::offset)
+    }
+
+    /// Bytes of a structure by its name.
+    #[must_use]
+    pub fn size_of(&self, structure: &str) -> Option<u64> {
+        self.size(self.structure(structure)?)
+    }
+
+    /// The value of an enumerator.
+    #[must_use]
+    pub fn enumerator(&self, name: &str) -> Option<i64> {
+        (0..self.places.len()).find_map(|number| {
+            let (_, info, _, rest) = self.entry(self.first + number as u32)?;
+            let (wide, size) = match info >> 24 & 0x1f {
+                kind::ENUM => (false, 8),
+                kind::ENUM64 => (true, 12),
+                _ => return None,
+            };
+            rest.chunks_exact(size).take((info & 0xffff) as usize).find_map(|bytes| {
+                if self.string(u32_at(bytes, 0)?) != name.as_bytes() {
+                    return None;
+                }
+                let low = u32_at(bytes, 4)?;
+                if !wide {
+                    return Some(i64::from(low as i32));
+                }
+                Some(i64::from(low) | i64::from(u32_at(bytes, 8)?) << 32)
+            })
+        })
+    }
+}
+
+/// Kept for readers of the header.
+#[allow(dead_code)]
+fn flags(head: &[u8]) -> Option<u16> {
+    u16_at(head, 2)
+}
