@@ -19,6 +19,7 @@ mod dwarf;
 mod elf;
 mod error;
 mod files;
+pub mod kernel;
 mod machine;
 mod macho;
 mod module;

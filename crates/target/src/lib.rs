@@ -24,6 +24,7 @@
 pub mod crash;
 mod debuginfod;
 mod files;
+pub mod linux;
 mod memory;
 mod modules;
 mod options;

@@ -41,6 +41,7 @@ pub struct Target {
     locations: Mutex<HashMap<CodeAddr, Arc<[Location]>>>,
     diagnosis: OnceLock<Diagnosis>,
     reported: OnceLock<stack::reported::Reported>,
+    linux: OnceLock<Result<crate::linux::Linux, String>>,
 }
 
 impl Target {
@@ -61,6 +62,7 @@ impl Target {
             locations: Mutex::default(),
             diagnosis: OnceLock::new(),
             reported: OnceLock::new(),
+            linux: OnceLock::new(),
         }
     }
 
@@ -68,6 +70,14 @@ impl Target {
     #[must_use]
     pub fn dump(&self) -> &Dump {
         &self.finder.dump
+    }
+
+    /// The Linux kernel in the dump of a machine, or why there is none; looked for when it is first asked for.
+    ///
+    /// # Errors
+    /// A sentence on what could not be found.
+    pub fn linux(&self) -> Result<&crate::linux::Linux, &str> {
+        self.linux.get_or_init(|| crate::linux::Linux::open(self.dump())).as_ref().map_err(String::as_str)
     }
 
     /// Where files are looked for.

@@ -1,4 +1,4 @@
-//! The report on a machine whose kernel is not understood: what it was, its processors, its memory.
+//! The report on a machine that is no Windows: what it was, its processors, its memory, the kernel's last words.
 
 use super::stop::duration;
 use super::text::{bytes, dump_line, heading, remarks, sentence, wrapped};
@@ -40,8 +40,11 @@ pub fn write(target: &Target, machine: &Machine, common: &Common, out: &mut dyn 
         let place = |at: Option<afterimage_dump::Virt>| at.map_or("–".to_owned(), |at| format!("{at:#x}"));
         let mut line =
             format!("{:>3}  at {:18}  stack {:18}", cpu.index, place(cpu.registers.pc()), place(cpu.registers.sp()));
-        if let Some(pid) = cpu.pid {
-            line.push_str(&format!("  process {pid}"));
+        let task = target.linux().ok().and_then(|linux| linux.running_on(cpu.index));
+        match (task, cpu.pid) {
+            (Some((pid, comm)), _) => line.push_str(&format!("  {} ({pid})", clean(&comm))),
+            (None, Some(pid)) => line.push_str(&format!("  process {pid}")),
+            (None, None) => {}
         }
         if let Some(root) = cpu.control("cr3").or_else(|| cpu.control("ttbr1_el1")) {
             line.push_str(&paint(DIM, &format!("  page tables at {root:#x}")));
@@ -51,6 +54,7 @@ pub fn write(target: &Target, machine: &Machine, common: &Common, out: &mut dyn 
     if machine.cpus.len() > most {
         writeln!(out, "  {}", paint(DIM, &format!("and {} more (--verbose shows all)", machine.cpus.len() - most)))?;
     }
+    last_lines(target, diagnosis.kind == "panic", common, out)?;
     if !diagnosis.advice.is_empty() {
         heading(out, "What to do next")?;
     }
@@ -59,4 +63,32 @@ pub fn write(target: &Target, machine: &Machine, common: &Common, out: &mut dyn 
     }
     dump_line(target, out)?;
     remarks(target, common, out)
+}
+
+/// The end of the kernel's log: of a panic, all from the last sign of trouble on.
+fn last_lines(target: &Target, panicked: bool, common: &Common, out: &mut dyn Write) -> io::Result<()> {
+    const LINES: usize = 10;
+    const MOST: usize = 40;
+    let Some(log) = target.linux().ok().and_then(|linux| linux.log().ok()).filter(|log| !log.is_empty()) else {
+        return Ok(());
+    };
+    let trouble = |text: &str| {
+        ["BUG: ", "Oops", "general protection", "Unable to handle", "Kernel panic", "sysrq:", "watchdog:", "INFO: task"]
+            .iter()
+            .any(|sign| text.starts_with(sign))
+    };
+    let most = if common.verbose { log.len() } else { MOST };
+    let from = log.iter().position(|line| panicked && trouble(&line.text)).unwrap_or(log.len().saturating_sub(LINES));
+    heading(out, if panicked { "The kernel's last words" } else { "The end of the kernel's log" })?;
+    for line in log.iter().skip(from).take(most) {
+        let (seconds, rest) = (line.time_ns / 1_000_000_000, line.time_ns / 1000 % 1_000_000);
+        let time = paint(DIM, &format!("[{seconds:>5}.{rest:06}]"));
+        for text in line.text.lines() {
+            writeln!(out, "  {time} {}", clean(text))?;
+        }
+    }
+    if log.len() - from > most {
+        writeln!(out, "  {}", paint(DIM, "and more (`show DUMP kernel_log`)"))?;
+    }
+    Ok(())
 }

@@ -92,3 +92,11 @@ fn note(page: &[u8]) -> Option<usize> {
     let len = u32::from_le_bytes(size).min(u32::from_be_bytes(size)) as usize;
     (16..=MAX_TEXT).contains(&len).then_some(len)
 }
+
+/// The text of a VMCOREINFO note that begins with this page, as far as the page has it.
+#[must_use]
+pub fn in_page(page: &[u8]) -> Option<String> {
+    let len = note(page)?;
+    let text = text(page.get(NOTE_TEXT..(NOTE_TEXT + len).min(page.len()))?);
+    (text.starts_with("OSRELEASE=") && value(&text, "PAGESIZE").is_some()).then_some(text)
+}

@@ -97,8 +97,8 @@ impl Kallsyms {
         let names = names(&before, &tokens).ok_or(KallsymsError::NoNames(tokens.at))?;
         let behind = bytes(memory, tokens.end, BEHIND);
         let count = names.count;
-        let (offsets, how) = addresses(&before, from, &behind, tokens.end, &names)
-            .ok_or(KallsymsError::NoAddresses(count))?;
+        let (offsets, how) =
+            addresses(&before, from, &behind, tokens.end, &names).ok_or(KallsymsError::NoAddresses(count))?;
         let mut kallsyms = Self {
             names: Vec::with_capacity(count * 28),
             entries: Vec::with_capacity(count),
@@ -414,16 +414,16 @@ fn addresses<'b>(
     for back in [8usize, 16] {
         let Some(base_at) = names.number_at.checked_sub(back) else { continue };
         let base = u64_at(before, base_at).unwrap_or(0);
-        for pad in [0usize, 4] {
-            let offsets = base_at.checked_sub(4 * n + pad).and_then(|start| before.get(start..start + 4 * n));
-            offer(offsets, Addresses::Percpu(base));
-            offer(offsets, Addresses::Relative(base));
-        }
+        // The array begins at a multiple of 8, and the base follows at the next one: one entry beside it looks as sane.
+        let size = (4 * n).next_multiple_of(8);
+        let offsets = base_at.checked_sub(size).and_then(|start| before.get(start..start + 4 * n));
+        offer(offsets, Addresses::Percpu(base));
+        offer(offsets, Addresses::Relative(base));
     }
     let whole = names.number_at.checked_sub(8 * n).and_then(|start| before.get(start..start + 8 * n));
     offer(whole, Addresses::Absolute);
     // Behind the tokens (6.4 and later).
-    for align in [4u64, 8] {
+    for align in [8u64, 4] {
         let start = (behind_at.next_multiple_of(align) - behind_at) as usize;
         let offsets = behind.get(start..start + 4 * n);
         let base_at = (behind_at + (start + 4 * n) as u64).next_multiple_of(8) - behind_at;

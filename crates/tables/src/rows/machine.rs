@@ -43,12 +43,14 @@ row! {
 }
 
 pub(crate) fn cpus(target: &Target, _params: &Params, sink: &mut dyn Sink) -> Result<(), TableError> {
+    let linux = target.linux().ok();
     for cpu in target.dump().machine.iter().flat_map(|machine| &machine.cpus) {
+        let task = linux.and_then(|linux| linux.running_on(cpu.index));
         let page_table = cpu.control("cr3").or_else(|| cpu.control("ttbr1_el1"));
         let row = CpuRow {
             cpu: cpu.index,
-            pid: said(cpu.pid),
-            comm: Err(Absent::because("the kernel's memory is not understood yet")),
+            pid: said(task.as_ref().map(|(pid, _)| *pid).or(cpu.pid)),
+            comm: task.map(|(_, comm)| comm).ok_or(Absent::because("the kernel does not tell what ran there")),
             pc: said(cpu.registers.pc().map(|at| Addr(at.0))),
             sp: said(cpu.registers.sp().map(|at| Addr(at.0))),
             page_table: said(page_table.map(Addr)),

@@ -1,0 +1,151 @@
+//! Real Linux machines, understood from their memory alone, against what each said of itself while it ran.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests may fail loudly")]
+
+use afterimage_dump::{Budget, open};
+use afterimage_target::linux::Linux;
+use serde_json::Value;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn vmcores() -> Option<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/vmcores");
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    eprintln!("no real machines here: not tested");
+    None
+}
+
+const DUMPS: [(&str, &str); 5] = [
+    ("k6.1-live", "dump.elf.zst"),
+    ("k6.12-live", "kdump-zlib.flat.zst"),
+    ("k6.12-panic", "dump.elf.zst"),
+    ("k6.12-kdump", "d31-lzo.kdump.zst"),
+    ("k6.12-kdump", "d31.elf.zst"),
+];
+
+#[test]
+fn machines_say_the_same_of_themselves() {
+    let Some(folder) = vmcores() else { return };
+    for (name, file) in DUMPS {
+        let dump = open(&folder.join(name).join(file), &Budget::default()).unwrap();
+        let linux = Linux::open(&dump).unwrap_or_else(|why| panic!("{name}: {why}"));
+        let truth: Value =
+            serde_json::from_slice(&std::fs::read(folder.join(name).join("TRUTH/truth.json")).unwrap()).unwrap();
+        let shown = format!("{name}/{file}");
+        kallsyms(&shown, &linux, &folder.join(name));
+        assert!(
+            linux.banner().unwrap().starts_with(&format!("Linux version {}", truth["osrelease"].as_str().unwrap()))
+        );
+        assert_eq!(linux.command_line().unwrap().trim(), truth["cmdline"].as_str().unwrap().trim(), "{shown}");
+        let offset = truth["kaslr"]["offset"].as_str().unwrap();
+        assert_eq!(format!("{:#x}", linux.kaslr_offset.unwrap()), offset, "{shown}");
+        processes(&shown, &linux, &truth);
+        modules(&shown, &linux, &truth);
+        log(&shown, &linux, &folder.join(name));
+    }
+}
+
+/// Every symbol of the kernel itself, with its address and type.
+fn kallsyms(shown: &str, linux: &Linux, folder: &Path) {
+    let text = Command::new("zcat").arg(folder.join("TRUTH/kallsyms.gz")).output().unwrap().stdout;
+    let text = String::from_utf8(text).unwrap();
+    let mut theirs: Vec<(u64, String, String)> = Vec::new();
+    for line in text.lines() {
+        let mut words = line.split_whitespace();
+        let (address, kind, name, module) =
+            (words.next().unwrap(), words.next().unwrap(), words.next().unwrap(), words.next());
+        if module.is_none() {
+            theirs.push((u64::from_str_radix(address, 16).unwrap(), kind.to_owned(), name.to_owned()));
+        }
+    }
+    let mut ours: Vec<(u64, String, String)> =
+        linux.symbols.iter().map(|symbol| (symbol.address, symbol.kind.to_string(), symbol.name.to_owned())).collect();
+    theirs.sort();
+    ours.sort();
+    assert_eq!(ours.len(), theirs.len(), "{shown}: number of symbols");
+    let wrong = ours.iter().zip(&theirs).filter(|(ours, theirs)| ours != theirs).take(3).collect::<Vec<_>>();
+    assert!(wrong.is_empty(), "{shown}: {wrong:x?}");
+}
+
+fn processes(shown: &str, linux: &Linux, truth: &Value) {
+    let (ours, remarks) = linux.processes().unwrap();
+    let filtered = shown.contains("d31");
+    assert!(remarks.is_empty() || filtered, "{shown}: {remarks:?}");
+    let ours: HashMap<u64, _> = ours.iter().map(|process| (u64::from(process.pid), process)).collect();
+    let theirs = truth["processes"].as_array().unwrap();
+    let (mut lines, mut unreadable) = (0, 0);
+    for process in theirs {
+        let pid = process["pid"].as_u64().unwrap();
+        let Some(own) = ours.get(&pid) else { panic!("{shown}: process {pid} ({}) is missing", process["comm"]) };
+        let Some(own_comm) = &own.comm else {
+            unreadable += 1;
+            continue;
+        };
+        assert_eq!(own.kernel_thread, process["kernel_thread"].as_bool(), "{shown}: {pid}");
+        // What a worker of the kernel is called changes with its work.
+        if !process["comm"].as_str().unwrap().starts_with("kworker") {
+            let comm = process["comm"].as_str().unwrap();
+            assert_eq!(*own_comm, comm.chars().take(15).collect::<String>(), "{shown}: {pid}");
+        }
+        if let Some(ppid) = own.ppid {
+            assert_eq!(Some(u64::from(ppid)), process["ppid"].as_u64(), "{shown}: {pid}");
+        }
+        if let Some(uid) = own.uid {
+            assert_eq!(Some(u64::from(uid)), process["uid"][1].as_u64(), "{shown}: {pid}");
+        }
+        let words: Vec<&str> = process["cmdline"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+        if let Ok(line) = &own.command_line
+            && !words.is_empty()
+        {
+            assert_eq!(line.trim_end(), words.join(" ").trim_end(), "{shown}: {pid}");
+            lines += 1;
+        }
+        if let (Ok(exe), Some(path)) = (&own.exe, process["exe"].as_str()) {
+            assert_eq!(exe, path.trim_end_matches(" (deleted)"), "{shown}: {pid}");
+        }
+    }
+    let extra: Vec<_> =
+        ours.keys().filter(|pid| !theirs.iter().any(|process| process["pid"].as_u64() == Some(**pid))).collect();
+    // Workers of the kernel may have come since.
+    let worker = |pid: &&u64| ours[*pid].comm.as_ref().is_none_or(|comm| comm.starts_with("kworker"));
+    assert!(extra.iter().all(worker), "{shown}: {extra:?}");
+    println!("{shown}: {} processes, {lines} command lines, {unreadable} not in the dump; {remarks:?}", ours.len());
+    // Whoever filters leaves out the pages of processes.
+    assert!(filtered || lines > 5 && unreadable == 0, "{shown}: {lines} command lines");
+}
+
+fn modules(shown: &str, linux: &Linux, truth: &Value) {
+    let (ours, remarks) = linux.modules().unwrap();
+    assert!(remarks.is_empty(), "{shown}: {remarks:?}");
+    let theirs = truth["modules"].as_array().unwrap();
+    assert_eq!(ours.len(), theirs.len(), "{shown}");
+    for module in theirs {
+        let own = ours.iter().find(|own| own.name == module["name"].as_str().unwrap());
+        let own = own.unwrap_or_else(|| panic!("{shown}: {} is missing", module["name"]));
+        assert_eq!(format!("{:#x}", own.base), module["address"].as_str().unwrap(), "{shown}: {}", own.name);
+        assert_eq!(Some(own.size), module["size"].as_u64(), "{shown}: {}", own.name);
+    }
+}
+
+/// Every line that the guest's own dmesg had.
+fn log(shown: &str, linux: &Linux, folder: &Path) {
+    let lines = linux.log().unwrap();
+    let theirs = String::from_utf8_lossy(&std::fs::read(folder.join("TRUTH/dmesg.txt")).unwrap()).into_owned();
+    let mut missing = Vec::new();
+    for line in theirs.lines() {
+        let Some((_, text)) = line.split_once("] ") else { continue };
+        if !lines.iter().any(|own| own.text.lines().any(|own| own.trim_end() == text.trim_end())) {
+            missing.push(text.to_owned());
+        }
+    }
+    println!(
+        "{shown}: {} lines of log, {} of the guest's are missing: {:?}",
+        lines.len(),
+        missing.len(),
+        missing.iter().take(3).collect::<Vec<_>>()
+    );
+    assert!(missing.is_empty(), "{shown}: {missing:#?}");
+}
