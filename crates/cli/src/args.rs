@@ -132,7 +132,8 @@ Examples:
     Show(Show),
     /// List all tables with their columns and keys.
     Tables(Tables),
-    /// Write a dump in another form: an ELF core or a minidump, packed or not.
+    /// Write a dump in another form: an ELF core or minidump of a process; ELF, kdump, LiME, AVML, raw or Windows' form of
+    /// a machine; packed or not.
     Convert(Convert),
     /// Print a completion script for a shell.
     Completions {
@@ -362,7 +363,7 @@ Examples:
   afterimage convert core -o small.dmp --format minidump --type small
   afterimage convert core.lz4 -o core.zst --compress zstd
   afterimage convert core -o - --format minidump | ssh host 'cat > crash.dmp'
-  afterimage convert memory.lime -o vmcore --format kdump --compress zstd     crash and drgn read it
+  afterimage convert memory.lime -o vmcore --format kdump --compress lzo     crash, drgn, makedumpfile read it
   afterimage convert vmcore -o memory.raw --format raw")]
 pub struct Convert {
     /// The dump, packed or not.

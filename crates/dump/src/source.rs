@@ -18,6 +18,11 @@ pub trait Source: Send + Sync {
         self.len() == 0
     }
 
+    /// The first place from `at` on that may hold something else than zeros: a source with holes can pass over them.
+    fn data_from(&self, at: u64) -> u64 {
+        at
+    }
+
     /// Copies bytes from `at` and gives how many: fewer than asked for only at the end of the file.
     ///
     /// # Errors
@@ -120,6 +125,15 @@ impl FileSource {
 impl Source for FileSource {
     fn len(&self) -> u64 {
         self.len
+    }
+
+    fn data_from(&self, at: u64) -> u64 {
+        match rustix::fs::seek(&self.file, rustix::fs::SeekFrom::Data(at)) {
+            Ok(data) => data.max(at),
+            // Nothing but a hole up to the end.
+            Err(rustix::io::Errno::NXIO) => self.len.max(at),
+            Err(_) => at,
+        }
     }
 
     fn read_at(&self, at: u64, buf: &mut [u8]) -> io::Result<usize> {

@@ -176,7 +176,7 @@ fn reopened(bytes: Vec<u8>, raw: bool) -> Dump {
 
 fn written(dump: &Dump, format: ImageFormat, threads: usize) -> (Vec<u8>, Image<'_>, Written) {
     let options = Options { threads, ..Options::default() };
-    let image = Image::plan(dump, format, &options).unwrap();
+    let mut image = Image::plan(dump, format, &options).unwrap();
     let file = tempfile::NamedTempFile::new().unwrap();
     let written = image.write_file(file.as_file(), &options).unwrap();
     (std::fs::read(file.path()).unwrap(), image, written)
@@ -414,5 +414,63 @@ fn packed_images() {
             );
             assert!(dump.compression.is_some());
         }
+    }
+}
+
+/// Pages that a cut-off container promises become holes in the new form, never zeros.
+#[test]
+fn what_is_lost_becomes_a_hole() {
+    let layout = layout();
+    let whole = build_image::kdump::build(&layout, 6, true, false);
+    let cut = reopened(whole[..whole.len() - 100 * 4096].to_vec(), false);
+    let options = Options::default();
+    for format in FORMATS {
+        let (bytes, image, done) = written(&cut, format, 2);
+        assert!(!done.unreadable.is_empty(), "{format:?}");
+        let raw = format == ImageFormat::Raw;
+        let again = reopened(bytes, raw);
+        image.verify(&done, &again, &options).unwrap();
+        let (mut there, mut lost) = (0, 0);
+        for (range, expected) in layout.pieces() {
+            for (page, expected) in expected.chunks(4096).enumerate() {
+                let mut read = vec![0; expected.len()];
+                let at = Phys(range.start + page as u64 * 4096);
+                match machine(&again).memory.read_exact(at, &mut read) {
+                    Ok(()) if read == expected => there += 1,
+                    Ok(()) => assert!(raw && read.iter().all(|&byte| byte == 0), "{format:?}: wrong bytes at {at}"),
+                    Err(_) => lost += 1,
+                }
+            }
+        }
+        assert!(there > 100 && (raw || lost >= 100), "{format:?}: {there} pages there, {lost} lost");
+    }
+}
+
+/// Damage inside of a packed page is told, never papered over.
+#[test]
+fn damaged_pages_are_told() {
+    let mut small = Layout::new();
+    small.present(0x1000..0x3000);
+    let mut avml = build_image::avml::build(&small);
+    let at = avml.len() - 5000;
+    avml[at] ^= 1;
+    let dump = reopened(avml, false);
+    let mut page = [0; 4096];
+    assert_eq!(machine(&dump).memory.read_exact(Phys(0x1000), &mut page).unwrap_err().why, Absence::Corrupt);
+    for codec in [Codec::Zlib, Codec::Lzo, Codec::Snappy, Codec::Zstd] {
+        let whole = reopened(build_image::vmcore::build(&small), false);
+        let (mut bytes, ..) = written(&whole, ImageFormat::Kdump(codec), 1);
+        // The first descriptor says that its page is shorter than it is.
+        let place = bytes.windows(16).position(|window| {
+            let size = u32::from_le_bytes(window[8..12].try_into().unwrap());
+            let flags = u32::from_le_bytes(window[12..16].try_into().unwrap());
+            (100..4000).contains(&size) && [1, 2, 4, 0x20].contains(&flags) && window[..8] != [0; 8]
+        });
+        let place = place.unwrap();
+        let size = u32::from_le_bytes(bytes[place + 8..place + 12].try_into().unwrap());
+        bytes[place + 8..place + 12].copy_from_slice(&(size - 40).to_le_bytes());
+        let dump = reopened(bytes, false);
+        let why = machine(&dump).memory.read_exact(Phys(0x1000), &mut page).map_err(|fault| fault.why);
+        assert_eq!(why, Err(Absence::Corrupt), "{codec:?}");
     }
 }

@@ -140,7 +140,9 @@ pub(super) fn is_machine(reading: &Reading<'_>, segments: &[Segment]) -> bool {
 /// Makes the dump of a machine.
 pub(super) fn assemble(mut reading: Reading<'_>, source: &SharedSource, segments: &[Segment]) -> Dump {
     let mut issues = std::mem::take(&mut reading.issues);
-    let (memory, excluded) = physical(source, segments);
+    let memory = physical(source, segments);
+    let left_out = memory.segments().iter().filter(|piece| piece.backing == Backing::Absent(Absence::NotInDump));
+    let excluded = left_out.map(|piece| piece.end.0 - piece.start.0).fold(0, u64::saturating_add);
     if memory.overlaps() > 0 {
         issues.push(Issue::remark(format!(
             "{} segments show physical memory that another one shows, too (kernel text is mapped twice)",
@@ -155,6 +157,11 @@ pub(super) fn assemble(mut reading: Reading<'_>, source: &SharedSource, segments
         .collect();
     let parts = space::Parts { segments: &mapped, mappings: &[], untouched: &[] };
     let space = space::build(source, Os::Linux, &parts, &mut Vec::new());
+    let wrapped =
+        segments.iter().filter(|s| s.kind == PT_LOAD && s.paddr.checked_add(s.memsz.max(s.filesz)).is_none()).count();
+    if wrapped > 0 {
+        issues.push(Issue::loss(format!("{wrapped} segments reach past the end of physical memory and are cut there")));
+    }
     let promised = space::promised_length(segments);
     let missing = promised.saturating_sub(source.len());
     if missing > 0 {
@@ -176,7 +183,9 @@ pub(super) fn assemble(mut reading: Reading<'_>, source: &SharedSource, segments
     dump.missing_bytes = missing;
     if reading.header.flags & 1 != 0 {
         // makedumpfile's DUMP_ELF_INCOMPLETE.
-        issues.push(Issue::loss("makedumpfile marked it as incomplete: it ran out of room, or was stopped"));
+        issues.push(Issue::loss(
+            "whoever wrote it marked it as incomplete: something was missing, or it ran out of room",
+        ));
     }
     if notes.erased {
         issues.push(Issue::remark("makedumpfile erased data in it (its list is the ERASEINFO note)"));
@@ -197,10 +206,9 @@ fn with_elsewhere(memory: Arc<SegmentMemory<crate::Virt>>) -> SegmentMemory<crat
     SegmentMemory::new(memory.source().clone(), pieces).with_elsewhere(Absence::NotInDump)
 }
 
-/// Physical memory, and how many bytes of it were left out.
-fn physical(source: &SharedSource, segments: &[Segment]) -> (SegmentMemory<Phys>, u64) {
+/// Physical memory.
+fn physical(source: &SharedSource, segments: &[Segment]) -> SegmentMemory<Phys> {
     let mut pieces = Vec::new();
-    let mut excluded = 0u64;
     for load in segments.iter().filter(|segment| segment.kind == PT_LOAD) {
         let held = load.filesz.min(source.len().saturating_sub(load.offset));
         let place = |len: u64| Phys(load.paddr.saturating_add(len));
@@ -210,11 +218,10 @@ fn physical(source: &SharedSource, segments: &[Segment]) -> (SegmentMemory<Phys>
         piece(0, held, Backing::File(FileOffset(load.offset)));
         piece(held, load.filesz, Backing::Absent(Absence::Truncated));
         piece(load.filesz, load.memsz.max(load.filesz), Backing::Absent(Absence::NotInDump));
-        excluded = excluded.saturating_add(load.memsz.saturating_sub(load.filesz));
     }
     // Of two that show the same memory, the one with bytes wins.
     pieces.sort_by_key(|piece| (matches!(piece.backing, Backing::Absent(_)), piece.start));
-    (layered(source, pieces), excluded)
+    layered(source, pieces)
 }
 
 /// Memory of pieces in order of their worth: a later one fills only what earlier ones leave free.
@@ -256,7 +263,8 @@ fn cpus(reading: &Reading<'_>, notes: &Notes) -> Vec<Cpu> {
         }
         Cpu {
             index: index as u32,
-            pid: thread.map(|thread| thread.tid),
+            // QEMU writes the processor's number, counted from 1, where others write the task's.
+            pid: thread.map(|thread| thread.tid).filter(|_| notes.writer != Some("qemu")),
             registers,
             control: notes.control.get(index).cloned().unwrap_or_default(),
         }

@@ -131,6 +131,8 @@ struct Chunk {
     /// Bytes that it unpacks to.
     len: u64,
     kind: u8,
+    /// Its masked CRC-32C.
+    sum: u32,
     /// Its data without the checksum.
     from: u64,
     size: u64,
@@ -158,7 +160,8 @@ impl Chunk {
             0x80..=0xff => 0,
             _ => return None,
         };
-        (len <= CHUNK).then_some(Self { len, kind, from: data.0, size: data.1, next })
+        let sum = fields.u32(4).unwrap_or(0);
+        (len <= CHUNK).then_some(Self { len, kind, sum, from: data.0, size: data.1, next })
     }
 }
 
@@ -185,6 +188,17 @@ struct AvmlMemory {
 impl AvmlMemory {
     fn new(source: SharedSource, mut ranges: Vec<Range>, issues: &mut Vec<Issue>) -> Self {
         ranges.sort_by_key(|range| range.start);
+        // Snappy makes at most 64 bytes of three.
+        let most = |range: &Range| {
+            if range.packed { (range.to.saturating_sub(range.from)).saturating_mul(22) } else { u64::MAX }
+        };
+        let claims = ranges.iter().filter(|range| range.end - range.start > most(range)).count();
+        if claims > 0 {
+            issues.push(Issue::loss(format!(
+                "{claims} ranges claim more memory than their frames can hold, and are not read"
+            )));
+            ranges.retain(|range| range.end - range.start <= most(range));
+        }
         let before = ranges.len();
         let mut covered = 0;
         ranges.retain(|range| {
@@ -228,12 +242,13 @@ impl AvmlMemory {
             if (data.len() as u64) < chunk.size {
                 return Err(Absence::Truncated);
             }
+            let right = |bytes: &[u8]| crc32c::crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8) == chunk.sum;
             if chunk.kind == Chunk::PLAIN {
-                return Ok(data);
+                return if right(&data) { Ok(data) } else { Err(Absence::Corrupt) };
             }
             let mut out = vec![0; chunk.len as usize];
             let len = snap::raw::Decoder::new().decompress(&data, &mut out).map_err(|_| Absence::Corrupt)?;
-            if len as u64 == chunk.len { Ok(out) } else { Err(Absence::Corrupt) }
+            if len as u64 == chunk.len && right(&out) { Ok(out) } else { Err(Absence::Corrupt) }
         })
     }
 }

@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Parts with their own locks.
 const PARTS: usize = 16;
+/// Blocks in one part: they are looked for one after the other.
+const MOST: usize = 64;
 
 struct Entry {
     key: u64,
@@ -52,7 +54,7 @@ impl BlockCache {
         }
         let bytes: Arc<[u8]> = make()?.into();
         let mut part = part.lock().unwrap_or_else(PoisonError::into_inner);
-        while part.held + bytes.len() > self.most
+        while (part.held + bytes.len() > self.most || part.entries.len() >= MOST)
             && let Some(oldest) = (0..part.entries.len()).min_by_key(|&i| part.entries.get(i).map(|entry| entry.used))
         {
             let gone = part.entries.swap_remove(oldest);

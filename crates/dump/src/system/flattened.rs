@@ -150,6 +150,13 @@ impl Source for Straight {
         self.end
     }
 
+    fn data_from(&self, at: u64) -> u64 {
+        match self.place(at) {
+            (Some(_), _) => at,
+            (None, hole) => at.saturating_add(hole),
+        }
+    }
+
     fn read_at(&self, at: u64, buf: &mut [u8]) -> io::Result<usize> {
         let want = (buf.len() as u64).min(self.end.saturating_sub(at)) as usize;
         let mut done = 0;

@@ -13,6 +13,8 @@ use std::sync::{Mutex, PoisonError};
 const BLOCK: u64 = 4096;
 /// Blocks that are read at once while sums are made.
 const BATCH: u64 = 256;
+/// Pages of 128 TiB, more than any machine has.
+const MOST: u64 = 1 << 35;
 /// Blocks that are kept, for as many threads at different places.
 const KEPT: usize = 16;
 
@@ -33,7 +35,7 @@ impl Bitmap {
     /// A bitmap of `bits` bits at `at`; what the file does not have counts as not set.
     pub(crate) fn new(source: SharedSource, at: u64, bits: u64) -> Self {
         // A hostile length must not make walks longer than the file.
-        let bits = bits.min(source.len().saturating_sub(at).saturating_mul(8));
+        let bits = bits.min(source.len().saturating_sub(at).saturating_mul(8)).min(MOST);
         let last = std::array::from_fn(|_| Mutex::new((u64::MAX, Vec::new())));
         Self { source, at, bits, sums: Mutex::new(vec![0]), last }
     }
@@ -98,6 +100,14 @@ impl Bitmap {
         let mut sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
         while (sums.len() as u64) <= block {
             let next = sums.len() as u64 - 1;
+            let place = self.at.saturating_add(next * BLOCK);
+            let hole = (self.source.data_from(place).saturating_sub(place) / BLOCK).min(block + 1 - next);
+            if hole > 1 {
+                // Zeros that need not be read.
+                let sum = sums.last().copied().unwrap_or(0);
+                sums.extend(std::iter::repeat_n(sum, hole as usize));
+                continue;
+            }
             let blocks = BATCH.min((self.bits.div_ceil(8 * BLOCK)).saturating_sub(next)).max(1);
             let at = self.at.saturating_add(next * BLOCK);
             let bytes = read_vec(&*self.source, at, (blocks * BLOCK) as usize).unwrap_or_default();
@@ -120,7 +130,7 @@ impl Bitmap {
         }
         let block = from / (8 * BLOCK);
         let end = ((block + 1) * 8 * BLOCK).min(self.bits);
-        self.block(block, |bytes| {
+        let (range, set) = self.block(block, |bytes| {
             let bit = |at: u64| bytes.get((at / 8 % BLOCK) as usize).is_some_and(|byte| byte >> (at % 8) & 1 == 1);
             let set = bit(from);
             let mut at = from + 1;
@@ -134,8 +144,15 @@ impl Bitmap {
                     break;
                 }
             }
-            Some((from..at.min(end), set))
-        })
+            (from..at.min(end), set)
+        });
+        if set || range.end < end {
+            return Some((range, set));
+        }
+        // Zeros up to the end of the block, and perhaps a hole behind it that need not be read.
+        let place = self.at.saturating_add((block + 1) * BLOCK);
+        let hole = self.source.data_from(place).saturating_sub(place) / BLOCK;
+        Some((from..((block + 1 + hole).saturating_mul(8 * BLOCK)).min(self.bits).max(end), false))
     }
 }
 

@@ -9,10 +9,12 @@ use crate::{Arch, Dump, MemoryExt, Os, Phys};
 /// Bytes that are read at once.
 const BLOCK: usize = 1 << 20;
 const PAGE: u64 = 4096;
-/// Bytes that are looked at when a file is opened: where a kernel's read-only data can lie in the first of them.
-const LOOK: u64 = 64 << 20;
+/// Bytes that are looked at when a file without a word on its system is opened: Linux lies anywhere (KASLR).
+const LITTLE: u64 = 64 << 20;
+/// The same at most.
+const LOOK: u64 = 512 << 20;
 
-/// Signs of a kernel in the first 64 MiB of a file.
+/// Signs of a kernel in the first part of a file.
 pub(crate) fn of_a_kernel(source: &dyn Source) -> bool {
     let mut at = 0;
     while at < LOOK.min(source.len()) {
@@ -71,9 +73,14 @@ fn signs(machine: &Machine) -> (Option<(Os, Option<String>)>, Option<Arch>) {
     let mut system = None;
     let mut votes: Vec<(Arch, usize)> = Vec::new();
     while let Some(extent) = machine.memory.next(at).filter(|extent| extent.end > at && looked < LOOK) {
+        if system.is_some() && looked >= LITTLE {
+            break;
+        }
         let mut here = extent.start.max(at);
         at = extent.end;
-        while extent.absent.is_none() && here < extent.end && looked < LOOK {
+        // Once the kernel has said its name, the programs of some mebibytes tell the processor.
+        let enough = |system: &Option<_>, looked| system.is_some() && looked >= LITTLE;
+        while extent.absent.is_none() && here < extent.end && looked < LOOK && !enough(&system, looked) {
             let want = (extent.end.0 - here.0).min(block.len() as u64) as usize;
             let got = block.get_mut(..want).map_or(0, |block| machine.memory.read_upto(here, block));
             let bytes = block.get(..got).unwrap_or_default();

@@ -51,7 +51,8 @@ pub fn find(memory: &dyn PhysMemory, page: u64, tell: &mut dyn FnMut(Phys) -> bo
         if extent.absent.is_some() {
             continue;
         }
-        here.0 = here.0.next_multiple_of(page);
+        let Some(first) = here.0.checked_next_multiple_of(page) else { continue };
+        here.0 = first;
         while here < extent.end {
             if !tell(here) {
                 return None;
@@ -73,7 +74,8 @@ pub fn find(memory: &dyn PhysMemory, page: u64, tell: &mut dyn FnMut(Phys) -> bo
                 }
             }
             // What cannot be read is passed over page by page.
-            here.0 += (got as u64).next_multiple_of(page).max(page);
+            let Some(next) = here.0.checked_add((got as u64).next_multiple_of(page).max(page)) else { break };
+            here.0 = next;
         }
     }
     None

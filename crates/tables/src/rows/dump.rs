@@ -5,6 +5,7 @@ use crate::cell::{Absent, Field, Time};
 use crate::declare::row;
 use crate::sink::Sink;
 use crate::table::{Params, TableError, emit};
+use afterimage_dump::Absence;
 use afterimage_target::Target;
 
 row! {
@@ -63,6 +64,7 @@ pub fn row(target: &Target) -> DumpRow {
     let dump = target.dump();
     let machine = dump.machine.as_deref();
     let sizes = machine.map(afterimage_dump::Machine::sizes);
+    let cut = sizes.as_ref().is_some_and(|sizes| sizes.absent.iter().any(|(why, _)| *why == Absence::Truncated));
     let of_machine = || Absent::because("the dump is of a process");
     let virtual_bytes = || dump.regions.iter().map(|region| region.present_bytes).fold(0, u64::saturating_add);
     DumpRow {
@@ -94,7 +96,7 @@ pub fn row(target: &Target) -> DumpRow {
         absent_bytes: sizes.map(|sizes| sizes.absent.iter().map(|(_, bytes)| bytes).sum()).ok_or_else(of_machine),
         file_bytes: dump.file_size,
         missing_bytes: dump.missing_bytes,
-        complete: dump.complete(),
+        complete: dump.complete() && !cut,
         soft_errors: dump.soft_errors.len(),
     }
 }

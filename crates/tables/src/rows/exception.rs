@@ -77,6 +77,11 @@ pub(crate) fn run(target: &Target, _params: &Params, sink: &mut dyn Sink) -> Res
         Some(row) => {
             let _ = emit(sink, row);
         }
+        None if target.dump().machine.is_some() => {
+            sink.note(
+                "the container names no exception: what happened to the machine, `explain` and `kernel_log` tell",
+            );
+        }
         None => sink.note("nothing went wrong: this is a dump of a process that did not crash"),
     }
     Ok(())

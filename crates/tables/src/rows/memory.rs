@@ -4,7 +4,7 @@ use crate::cell::{Absent, Addr, Field, HexBytes};
 use crate::declare::row;
 use crate::sink::Sink;
 use crate::table::{Param, Params, TableError, emit};
-use afterimage_dump::{Address, Memory, Phys, Virt};
+use afterimage_dump::{Absence, Address, Memory, Phys, Virt};
 use afterimage_target::Target;
 use std::ops::Range;
 
@@ -34,6 +34,13 @@ pub(crate) fn run(target: &Target, params: &Params, sink: &mut dyn Sink) -> Resu
     let end = start.saturating_add(length);
     match params.text("space") {
         None | Some("virtual") => {
+            // A Linux machine's own page tables lead farther than its container.
+            if target.dump().machine.is_some()
+                && let Ok(linux) = target.linux()
+            {
+                rows::<Virt>(linux.memory(), start..end, &|at| Some((at / 4096 + 1).saturating_mul(4096)), sink);
+                return Ok(());
+            }
             let memory = target.memory();
             let next = |at: u64| {
                 let extents = memory.extents();
@@ -85,8 +92,11 @@ fn rows<A: Address>(
             Err(fault) => {
                 let absent = Absent::because(fault.why.to_string());
                 let first = at;
-                // On to the next address that has bytes: a hole is one row, whatever its size.
-                at = next(at).unwrap_or(end);
+                // On to the next address that has bytes: a hole is one row, whatever its size. What should be there and
+                // is lost is told page by page.
+                let page = (at / 4096 + 1).saturating_mul(4096);
+                let lost = matches!(fault.why, Absence::Truncated | Absence::Corrupt | Absence::Io(_));
+                at = next(at).map_or(end, |next| if lost { next.max(page) } else { next });
                 MemoryRow { address: Addr(first), bytes: Err(absent.clone()), text: Err(absent) }
             }
         };

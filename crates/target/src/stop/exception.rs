@@ -37,7 +37,7 @@ impl StopException {
         };
         match self.address {
             Some(u64::MAX) if self.instruction.is_some() => {
-                format!("{code}, {how} an address that the processor does not name because it is not canonical")
+                format!("{code}, {how} an address that the processor does not name")
             }
             Some(at) => format!("{code}, {how} {at:#x}"),
             None => format!("{code}, {how}"),

@@ -55,7 +55,10 @@ fn wanted(dump: &Dump, arguments: &Convert) -> Result<Wanted, Failure> {
     };
     if format != ConvertFormat::Kdump && !matches!(packing, None | Some(ConvertCompress::None | ConvertCompress::Zstd))
     {
-        return Err(wrong("only the pages of a kdump are packed with that", "--format kdump, or --compress zstd"));
+        return Err(wrong(
+            "zlib, lzo and snappy are for the pages of a kdump only",
+            "--format kdump, or --compress zstd",
+        ));
     }
     let (format, short, name) = match format {
         ConvertFormat::Elf => (ImageFormat::Elf, "elf", "ELF core"),
@@ -86,13 +89,16 @@ pub(super) fn convert(dump: &Dump, arguments: &Convert, common: &Common) -> Resu
     let wanted = wanted(dump, arguments)?;
     let progress = Arc::new(Progress::new("converting", common.quiet));
     let options = self::options(arguments, &progress);
-    let image = Image::plan(dump, wanted.format, &options)
-        .map_err(|error| Failure::new(INPUT, format!("convert {}: {error}", arguments.dump.display())))?;
+    let mut image = Image::plan(dump, wanted.format, &options).map_err(|error| {
+        // A form that only another system's dumps can have is wrong use.
+        let status = if wanted.format == ImageFormat::Windows { USAGE } else { INPUT };
+        Failure::new(status, format!("convert {}: {error}", arguments.dump.display()))
+    })?;
     let done = if arguments.output == Path::new("-") {
         to_pipe(&image, &wanted, &options)?
     } else {
         let new = NewFile::create("convert", &arguments.output, arguments.force)?;
-        let done = to_file(&image, &wanted, &new, arguments, &options)?;
+        let done = to_file(&mut image, &wanted, &new, arguments, &options)?;
         drop(options);
         drop(progress);
         let done = if arguments.no_verify { done } else { verify(&image, done, &new, arguments, common)? };
@@ -110,7 +116,7 @@ struct Done {
 }
 
 fn to_file(
-    image: &Image<'_>,
+    image: &mut Image<'_>,
     wanted: &Wanted,
     new: &NewFile,
     arguments: &Convert,

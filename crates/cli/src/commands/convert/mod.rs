@@ -68,8 +68,10 @@ fn packing(arguments: &Convert) -> Result<bool, Failure> {
     match arguments.compress {
         None | Some(ConvertCompress::None) => Ok(false),
         Some(ConvertCompress::Zstd) => Ok(true),
-        Some(_) => Err(Failure::new(USAGE, "convert: only the pages of a kdump are packed with that")
-            .advise("--compress zstd, or --format kdump for a machine")),
+        Some(_) => {
+            Err(Failure::new(USAGE, "convert: zlib, lzo and snappy are for the pages of a machine's kdump only")
+                .advise("--compress zstd"))
+        }
     }
 }
 

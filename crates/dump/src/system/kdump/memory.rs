@@ -79,20 +79,21 @@ thread_local! {
     static ZSTD: RefCell<Option<zstd::bulk::Decompressor<'static>>> = RefCell::new(zstd::bulk::Decompressor::new().ok());
 }
 
-/// Unpacks a page; `None` if it is damaged. What a page lacks at its end is zero.
+/// Unpacks a page; `None` if it is damaged or does not fill the page.
 fn unpack(packed: &[u8], flags: u32, page: &mut [u8]) -> Option<()> {
     let len = match flags & flag::PACKED {
         flag::ZLIB => ZLIB.with_borrow_mut(|inflate| {
             inflate.reset(true);
-            inflate.decompress(packed, page, flate2::FlushDecompress::Finish).ok()?;
-            usize::try_from(inflate.total_out()).ok()
+            let status = inflate.decompress(packed, page, flate2::FlushDecompress::Finish).ok()?;
+            // Without its end the sum over the page has not been checked.
+            (status == flate2::Status::StreamEnd).then(|| usize::try_from(inflate.total_out()).ok())?
         })?,
         flag::LZO => lzo::unpack(packed, page).ok()?,
         flag::SNAPPY => snap::raw::Decoder::new().decompress(packed, page).ok()?,
         flag::ZSTD => ZSTD.with_borrow_mut(|zstd| zstd.as_mut()?.decompress_to_buffer(packed, page).ok())?,
         _ => return None,
     };
-    (len > 0).then(|| page.get_mut(len..).unwrap_or_default().fill(0))
+    (len == page.len()).then_some(())
 }
 
 impl KdumpMemory {

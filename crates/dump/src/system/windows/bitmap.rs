@@ -10,7 +10,7 @@ use crate::machine::{PhysMemory, collect_extents};
 use crate::memory::{Absence, Extent, Fault, Memory};
 use crate::source::SharedSource;
 use crate::{Endian, Phys};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 const PAGE: u64 = 4096;
 /// Bytes of bitmap that are counted at once.
@@ -31,6 +31,8 @@ pub(super) struct BitmapMemory {
     first_page: u64,
     /// `counts[i]`: set bits before block `i`; grows as it is needed.
     counts: Mutex<Vec<u64>>,
+    /// The block that was asked for last: ranges are asked for one after the other.
+    last: Mutex<Option<(u64, Arc<[u8]>)>>,
 }
 
 /// What one page is.
@@ -41,7 +43,7 @@ enum Page {
 
 impl BitmapMemory {
     pub(super) fn new(source: SharedSource, bitmap_at: u64, bits: u64, first_page: u64) -> Self {
-        Self { source, bitmap_at, bits, first_page, counts: Mutex::new(vec![0]) }
+        Self { source, bitmap_at, bits, first_page, counts: Mutex::new(vec![0]), last: Mutex::default() }
     }
 
     /// Bytes that the counts grow to.
@@ -50,7 +52,19 @@ impl BitmapMemory {
     }
 
     /// The bytes of a block of the bitmap, with the bits behind the last one cleared.
-    fn block(&self, block: u64) -> Result<Vec<u8>, Absence> {
+    fn block(&self, block: u64) -> Result<Arc<[u8]>, Absence> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((number, bytes)) = &*last
+            && *number == block
+        {
+            return Ok(bytes.clone());
+        }
+        let bytes: Arc<[u8]> = self.read_block(block)?.into();
+        *last = Some((block, bytes.clone()));
+        Ok(bytes)
+    }
+
+    fn read_block(&self, block: u64) -> Result<Vec<u8>, Absence> {
         let first = block.saturating_mul(BLOCK_PAGES);
         let bits = self.bits.saturating_sub(first).min(BLOCK_PAGES);
         let mut bytes = vec![0; bits.div_ceil(8) as usize];

@@ -92,7 +92,7 @@ fn head(writing: &Writing<'_>, loads: &[Load]) -> Vec<u8> {
     pen.u8(if dump.endian == crate::Endian::Little { 1 } else { 2 });
     pen.bytes(&[1, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
     pen.u16(4); // ET_CORE
-    pen.u16(dump.arch.elf_machine());
+    pen.u16(writing.arch.elf_machine());
     pen.u32(1);
     pen.u64(0); // e_entry
     pen.u64(HEADER);

@@ -73,6 +73,7 @@ pub(super) fn write(
         |_, packed: Packed| {
             out.take(&packed, &mut place)?;
             tally.add(packed.read, packed.digest, packed.bad);
+            tally.parts += packed.parts;
             Ok(())
         },
     );
@@ -230,6 +231,8 @@ struct Packed {
     pages: Vec<Entry>,
     bytes: Vec<u8>,
     read: u64,
+    /// Bytes that are there, in pages that are not.
+    parts: u64,
     digest: u128,
     bad: Vec<(Range<u64>, Absence)>,
 }
@@ -264,12 +267,18 @@ impl Packer {
     fn pack(&mut self, writing: &Writing<'_>, job: &Job) -> Packed {
         let read = jobs::read(writing.memory(), job, writing.page, std::mem::take(&mut self.buffer));
         let bad = read.bad;
-        let mut out = Packed { pages: Vec::new(), bytes: Vec::new(), read: 0, digest: 0, bad };
+        let mut out = Packed { pages: Vec::new(), bytes: Vec::new(), read: 0, parts: 0, digest: 0, bad };
         let (unit, size) = (writing.page, self.page);
         let numbers = job.pieces.iter().flat_map(|piece| piece.start / unit..piece.end.div_ceil(unit));
         for (number, page) in numbers.zip(read.bytes.chunks(size)) {
             let start = number * unit;
             if out.bad.iter().any(|(range, _)| range.start < start + unit && range.end > start) {
+                let missing: u64 = out
+                    .bad
+                    .iter()
+                    .map(|(range, _)| range.end.min(start + unit).saturating_sub(range.start.max(start)))
+                    .sum();
+                out.parts += unit - missing;
                 continue;
             }
             out.read += page.len() as u64;
@@ -409,11 +418,11 @@ fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
 fn system_name(writing: &Writing<'_>) -> SystemName {
     let dump = writing.dump;
     let own = dump.machine.as_ref().and_then(|machine| machine.name.clone());
-    let found = || system::system_name(writing.memory(), dump.arch, writing.vmcoreinfo.as_deref()?);
+    let found = || system::system_name(writing.memory(), writing.arch, writing.vmcoreinfo.as_deref()?);
     own.or_else(found).unwrap_or_else(|| SystemName {
         system: "Linux".to_owned(),
         release: dump.os_version.clone().unwrap_or_default(),
-        machine: match dump.arch {
+        machine: match writing.arch {
             Arch::Other(_) => String::new(),
             arch => arch.to_string(),
         },

@@ -10,7 +10,7 @@
 //! use afterimage_dump::write::image::{Codec, Image, ImageFormat, Options};
 //! use afterimage_dump::{Budget, open};
 //! let dump = open(std::path::Path::new("memory.lime"), &Budget::default())?;
-//! let image = Image::plan(&dump, ImageFormat::Kdump(Codec::Zstd), &Options::default())?;
+//! let mut image = Image::plan(&dump, ImageFormat::Kdump(Codec::Zstd), &Options::default())?;
 //! let written = image.write_file(&std::fs::File::create("vmcore")?, &Options::default())?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -26,6 +26,7 @@ mod place;
 mod ranges;
 mod raw;
 mod windows;
+mod without;
 
 use super::WriteError;
 use super::layout::{Output, Sparse};
@@ -34,8 +35,9 @@ use crate::system::vmcoreinfo;
 use crate::{Absence, Arch, Dump, Os, Phys, ProgressHook};
 use place::Place;
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// How pages of a kdump file are packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +94,9 @@ impl Default for Options {
 /// What a writer works on.
 struct Writing<'d> {
     dump: &'d Dump,
-    machine: &'d Machine,
+    memory: Arc<dyn PhysMemory>,
+    /// The processor: as the dump says it, or as the VMCOREINFO found in memory does.
+    arch: Arch,
     page: u64,
     /// The text that goes into the new dump.
     vmcoreinfo: Option<String>,
@@ -109,7 +113,7 @@ impl Writing<'_> {
     }
 
     fn memory(&self) -> &dyn PhysMemory {
-        &*self.machine.memory
+        &*self.memory
     }
 }
 
@@ -121,13 +125,19 @@ struct Tally {
     digest: u128,
     bad: Vec<(Range<u64>, Absence)>,
     more_bad: u64,
+    /// The same for a second writing, of which there may be more than are told one by one.
+    all_bad: Vec<(Range<u64>, Absence)>,
+    /// Bytes in pages of which other parts are not there.
+    parts: u64,
     /// Bytes that were not there and had to be written as zeros.
     zeroed: u64,
     file_size: u64,
 }
 
 /// Unreadable ranges that are told one by one.
-const MAX_BAD: usize = 256;
+const MAX_BAD: usize = 8;
+/// Unreadable ranges that are kept for a second writing.
+const MAX_ALL_BAD: usize = 1 << 20;
 
 impl Tally {
     fn new(writing: &Writing<'_>) -> Self {
@@ -138,6 +148,8 @@ impl Tally {
             digest: 0,
             bad: Vec::new(),
             more_bad: 0,
+            all_bad: Vec::new(),
+            parts: 0,
             zeroed: 0,
             file_size: 0,
         }
@@ -147,6 +159,9 @@ impl Tally {
         self.read += bytes;
         self.digest = self.digest.wrapping_add(digest);
         for one in bad {
+            if self.all_bad.len() < MAX_ALL_BAD {
+                self.all_bad.push(one.clone());
+            }
             if self.bad.len() < MAX_BAD { self.bad.push(one) } else { self.more_bad += one.0.end - one.0.start }
         }
         if let Some(progress) = &self.progress {
@@ -176,6 +191,13 @@ impl From<Tally> for Written {
         let mut unreadable: Vec<String> = tally.bad.iter().map(line).collect();
         if tally.more_bad > 0 {
             unreadable.push(format!("{} more bytes of memory could not be read", tally.more_bad));
+        }
+        if tally.parts > 0 {
+            let bytes = tally.parts;
+            unreadable.push(format!(
+                "{bytes} bytes are left out: they lie in pages of which other parts are not there, and the format knows \
+                 whole pages only"
+            ));
         }
         if tally.zeroed > 0 {
             let bytes = tally.zeroed;
@@ -211,7 +233,7 @@ impl<'d> Image<'d> {
         }
         let sizes = machine.sizes();
         if sizes.present == 0 {
-            return Err(contradiction("the dump holds no memory"));
+            return Err(contradiction("the dump holds no physical memory"));
         }
         let carries = matches!(format, ImageFormat::Elf | ImageFormat::Kdump(_));
         let mut found = None;
@@ -228,9 +250,18 @@ impl<'d> Image<'d> {
         }
         let text = found.as_ref().map(|found| found.text.clone());
         let notes = if carries { notes::encode(dump, text.as_deref()) } else { Vec::new() };
+        let arch = match (dump.arch, text.as_deref()) {
+            (Arch::Other(0), Some(text)) if text.contains("NUMBER(phys_base)") => Arch::X86_64,
+            (Arch::Other(0), Some(text)) if text.contains("NUMBER(kimage_voffset)") => Arch::Aarch64,
+            (arch, _) => arch,
+        };
+        if carries && matches!(arch, Arch::Other(_)) {
+            lost.push("which processor it is of: the dump does not say".to_owned());
+        }
         let writing = Writing {
             dump,
-            machine,
+            memory: machine.memory.clone(),
+            arch,
             page: machine.page_size,
             vmcoreinfo: text.or_else(|| machine.vmcoreinfo.clone()),
             notes,
@@ -246,14 +277,30 @@ impl<'d> Image<'d> {
     ///
     /// # Errors
     /// When the output refuses, or the format cannot hold it.
-    pub fn write_file(&self, file: &File, options: &Options) -> Result<Written, WriteError> {
+    pub fn write_file(&mut self, file: &File, options: &Options) -> Result<Written, WriteError> {
+        let first = self.write_once(file, options)?;
+        if first.bad.is_empty() || self.format == ImageFormat::Raw {
+            return Ok(first.into());
+        }
+        // Pages that the container promised are lost, and heads have promised them again: once more, without them.
+        let refused = |source| WriteError::Output { what: "the dump", source };
+        let memory = self.writing.memory.clone();
+        self.writing.memory = Arc::new(without::Without::new(memory, first.all_bad.clone()));
+        file.set_len(0).map_err(refused)?;
+        (&mut &*file).seek(SeekFrom::Start(0)).map_err(refused)?;
+        let mut second = self.write_once(file, options)?;
+        (second.bad, second.more_bad) = (first.bad, first.more_bad);
+        Ok(second.into())
+    }
+
+    fn write_once(&self, file: &File, options: &Options) -> Result<Tally, WriteError> {
         if let ImageFormat::Kdump(codec) = self.format {
-            return Ok(kdump::write(&self.writing, Place::File(file), codec, options)?.into());
+            return kdump::write(&self.writing, Place::File(file), codec, options);
         }
         let mut out = Sparse::new(BufWriter::with_capacity(1 << 20, file));
         let tally = self.write_front_to_end(&mut out, options)?;
         out.finish().map_err(|source| WriteError::Output { what: "the dump", source })?;
-        Ok(tally.into())
+        Ok(tally)
     }
 
     /// Writes front to end into something that cannot seek.
@@ -418,11 +465,8 @@ fn losses(dump: &Dump, machine: &Machine, sizes: &crate::Sizes, format: ImageFor
     if machine.stop.is_some() && format != ImageFormat::Windows {
         lost.push("what the Windows dump says of its stop (its header)".to_owned());
     }
-    if machine.name.is_some() && !matches!(format, ImageFormat::Kdump(_)) {
+    if matches!(dump.format, crate::Format::Kdump | crate::Format::Lkcd) && machine.name.is_some() && !carries {
         lost.push("the system's name (utsname)".to_owned());
-    }
-    if carries && matches!(dump.arch, Arch::Other(_)) {
-        lost.push("which processor it is of: the dump does not say".to_owned());
     }
     lost
 }

@@ -18,6 +18,9 @@ pub(super) fn write(writing: &Writing<'_>, out: &mut dyn Output, options: &Optio
             for piece in &job.pieces {
                 let Some((bytes, behind)) = rest.split_at_checked((piece.end - piece.start) as usize) else { break };
                 rest = behind;
+                if piece.end > i64::MAX as u64 {
+                    return Err(std::io::Error::other("memory lies at addresses that no file can have places for"));
+                }
                 out.zeros(piece.start - at)?;
                 put(out, bytes)?;
                 at = piece.end;
