@@ -244,7 +244,7 @@ _afterimage() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -W "elf minidump kdump lime avml raw" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "elf minidump kdump lime avml raw windows" -- "${cur}"))
                     return 0
                     ;;
                 --type)

@@ -45,7 +45,7 @@ complete -c afterimage -n "__fish_afterimage_needs_command" -f -a "info" -d 'Say
 complete -c afterimage -n "__fish_afterimage_needs_command" -f -a "explain" -d 'Say what happened, where, and why'
 complete -c afterimage -n "__fish_afterimage_needs_command" -f -a "show" -d 'Show one table'
 complete -c afterimage -n "__fish_afterimage_needs_command" -f -a "tables" -d 'List all tables with their columns and keys'
-complete -c afterimage -n "__fish_afterimage_needs_command" -f -a "convert" -d 'Write a dump in another form: an ELF core or a minidump, packed or not'
+complete -c afterimage -n "__fish_afterimage_needs_command" -f -a "convert" -d 'Write a dump in another form: an ELF core or minidump of a process; ELF, kdump, LiME, AVML, raw or Windows\' form of a machine; packed or not'
 complete -c afterimage -n "__fish_afterimage_needs_command" -f -a "completions" -d 'Print a completion script for a shell'
 complete -c afterimage -n "__fish_afterimage_needs_command" -f -a "man" -d 'Print the manual page, or write one page a verb into a folder'
 complete -c afterimage -n "__fish_afterimage_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
@@ -229,7 +229,8 @@ minidump\t'A minidump, for minidump-stackwalk, WinDbg, lldb (of a process)'
 kdump\t'kdump-compressed, as makedumpfile writes it (of a machine)'
 lime\t'LiME, for volatility3 (of a machine)'
 avml\t'AVML: LiME\'s ranges, packed with snappy (of a machine)'
-raw\t'The byte of address N at place N (of a machine)'"
+raw\t'The byte of address N at place N (of a machine)'
+windows\t'A complete crash dump of Windows (of a Windows machine)'"
 complete -c afterimage -n "__fish_afterimage_using_subcommand convert" -l type -d 'How much of the process it shall hold (as much as there is if not given)' -r -f -a "complete\t'All mapped memory'
 active\t'What cannot be had from files'
 small\t'Registers, stacks and little more'"
@@ -288,7 +289,7 @@ complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fi
 complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture watch info explain show tables convert completions man help" -f -a "explain" -d 'Say what happened, where, and why'
 complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture watch info explain show tables convert completions man help" -f -a "show" -d 'Show one table'
 complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture watch info explain show tables convert completions man help" -f -a "tables" -d 'List all tables with their columns and keys'
-complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture watch info explain show tables convert completions man help" -f -a "convert" -d 'Write a dump in another form: an ELF core or a minidump, packed or not'
+complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture watch info explain show tables convert completions man help" -f -a "convert" -d 'Write a dump in another form: an ELF core or minidump of a process; ELF, kdump, LiME, AVML, raw or Windows\' form of a machine; packed or not'
 complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture watch info explain show tables convert completions man help" -f -a "completions" -d 'Print a completion script for a shell'
 complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture watch info explain show tables convert completions man help" -f -a "man" -d 'Print the manual page, or write one page a verb into a folder'
 complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture watch info explain show tables convert completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -137,13 +137,14 @@ impl Checks {
         // drgn does not open flattened files (before libkdumpfile 0.5.3); makedumpfile puts them straight.
         let straight = self.at("straight");
         let theirs = if file.ends_with(".flat") {
-            run_with(
-                Command::new("sh")
-                    .args(["-c", "makedumpfile -R \"$1\" < \"$0\" > /dev/null"])
-                    .arg(&plain)
-                    .arg(&straight),
-            )?;
-            straight
+            let straighten = "makedumpfile -R \"$1\" < \"$0\" > /dev/null";
+            run_with(Command::new("sh").args(["-c", straighten]).arg(&plain).arg(&straight))?;
+            // QEMU leaves the system's name empty, and drgn wants it: makedumpfile makes an ELF core of it.
+            let elf = self.at("straight.elf");
+            let mut command = Command::new("makedumpfile");
+            command.args(["-E", "-d", "0", "-f", "--message-level", "0"]).arg(&straight).arg(&elf);
+            run_with(&mut command)?;
+            elf
         } else {
             plain.clone()
         };

@@ -10,7 +10,7 @@ use crate::machine::{PhysMemory, collect_extents};
 use crate::memory::{Absence, Extent, Fault, Memory};
 use crate::source::SharedSource;
 use crate::{Endian, Phys};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 const PAGE: u64 = 4096;
 /// Bytes of bitmap that are counted at once.
@@ -33,6 +33,8 @@ pub(super) struct BitmapMemory {
     counts: Mutex<Vec<u64>>,
     /// The block that was asked for last: ranges are asked for one after the other.
     last: Mutex<Option<(u64, Arc<[u8]>)>>,
+    /// Whether the file reaches behind the last page.
+    whole: OnceLock<bool>,
 }
 
 /// What one page is.
@@ -43,7 +45,15 @@ enum Page {
 
 impl BitmapMemory {
     pub(super) fn new(source: SharedSource, bitmap_at: u64, bits: u64, first_page: u64) -> Self {
-        Self { source, bitmap_at, bits, first_page, counts: Mutex::new(vec![0]), last: Mutex::default() }
+        Self {
+            source,
+            bitmap_at,
+            bits,
+            first_page,
+            counts: Mutex::new(vec![0]),
+            last: Mutex::default(),
+            whole: OnceLock::new(),
+        }
     }
 
     /// Bytes that the counts grow to.
@@ -79,6 +89,15 @@ impl BitmapMemory {
             *last &= (1 << (bits % 8)) - 1;
         }
         Ok(bytes)
+    }
+
+    /// Whether the file reaches behind the last page: then no range need be looked at for its end.
+    fn whole(&self) -> bool {
+        *self.whole.get_or_init(|| {
+            let last = self.bits.div_ceil(BLOCK_PAGES);
+            let end = self.before(last).ok().and_then(|pages| self.offset(pages));
+            end.is_some_and(|end| end <= self.source.len())
+        })
     }
 
     /// Set bits before a block.
@@ -204,7 +223,17 @@ impl PhysMemory for BitmapMemory {
         if !state {
             return Some(extent(number, end, Some(Absence::NotInDump)));
         }
-        let rank = self.before(block).map(|before| before + ones_upto(&bytes, bit));
+        if self.whole() {
+            return Some(extent(number, end, None));
+        }
+        let before = self.before(block);
+        if let Ok(pages) = before
+            && self.offset(pages).is_none_or(|offset| offset >= self.source.len())
+        {
+            // The file ended before this block: of the rest of the bitmap nothing is there, whatever its bits say.
+            return Some(extent(number, self.bits, Some(Absence::Truncated)));
+        }
+        let rank = before.map(|before| before + ones_upto(&bytes, bit));
         let offset = match rank.map(|rank| self.offset(rank)) {
             Ok(Some(offset)) => offset,
             Ok(None) => return Some(extent(number, end, Some(Absence::Corrupt))),
