@@ -21,7 +21,7 @@ impl Linux {
         self.path(file + offset)
     }
 
-    fn path_of(&self, mut dentry: u64, mount: u64) -> Option<String> {
+    pub(super) fn path_of(&self, mut dentry: u64, mount: u64) -> Option<String> {
         let inside = self.offset("mount", "mnt").ok()?;
         let mut mount = mount.checked_sub(inside)?;
         let mut parts: Vec<String> = Vec::new();
