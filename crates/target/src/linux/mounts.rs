@@ -38,10 +38,19 @@ impl Linux {
             .ok_or("the namespace of process 1 is not in the dump")?;
         let mut remarks = Vec::new();
         // A tree since 6.8, a list before.
-        let found = match self.offset("mnt_namespace", "mounts.rb_node") {
+        let mut found = match self.offset("mnt_namespace", "mounts.rb_node") {
             Ok(tree) => self.mount_tree(space + tree, &mut remarks)?,
             Err(_) => self.mount_list(space + self.offset("mnt_namespace", "list")?, &mut remarks)?,
         };
+        if !remarks.is_empty() {
+            let more = self.mounts_by_blocks(space).unwrap_or_default();
+            let before = found.len();
+            let more: Vec<u64> = more.into_iter().filter(|mount| !found.contains(mount)).collect();
+            found.extend(more);
+            if found.len() > before {
+                remarks.push(format!("{} mounts were found by the file systems themselves", found.len() - before));
+            }
+        }
         Ok((found.into_iter().filter_map(|mount| self.mount(mount)).collect(), remarks))
     }
 
@@ -75,9 +84,32 @@ impl Linux {
         Ok(mounts)
     }
 
+    /// Another way where the first one breaks: every file system knows its mounts, and every mount its namespace.
+    fn mounts_by_blocks(&self, space: u64) -> Result<Vec<u64>, String> {
+        let mut broken = Vec::new();
+        let mut found = Vec::new();
+        let link = self.offset("super_block", "s_list")?;
+        let mounts = self.offset("super_block", "s_mounts")?;
+        let own = self.offset("mount", "mnt_instance")?;
+        for block in self.list(self.symbol("super_blocks")?, &mut broken) {
+            for mount in self.list(block.wrapping_sub(link) + mounts, &mut broken) {
+                let mount = mount.wrapping_sub(own);
+                if self.pointer(mount, "mount", "mnt_ns") == Some(space) {
+                    found.push(mount);
+                }
+            }
+        }
+        Ok(found)
+    }
+
     fn mount_list(&self, head: u64, remarks: &mut Vec<String>) -> Result<Vec<u64>, String> {
         let link = self.offset("mount", "mnt_list")?;
-        let mut mounts = Vec::new();
+        Ok(self.list(head, remarks).into_iter().map(|at| at.wrapping_sub(link)).collect())
+    }
+
+    /// The links of a ring, its head left out.
+    fn list(&self, head: u64, remarks: &mut Vec<String>) -> Vec<u64> {
+        let mut links = Vec::new();
         let mut seen = HashSet::from([head]);
         let mut at = head;
         loop {
@@ -88,14 +120,14 @@ impl Linux {
             if next == head {
                 break;
             }
-            if !seen.insert(next) || mounts.len() >= MOST {
+            if !seen.insert(next) || links.len() >= MOST {
                 remarks.push("the list of mounts runs in a circle".to_owned());
                 break;
             }
-            mounts.push(next.wrapping_sub(link));
+            links.push(next);
             at = next;
         }
-        Ok(mounts)
+        links
     }
 
     /// `None` for the place that a reader of `/proc/mounts` keeps in the list (5.8 to 6.7).

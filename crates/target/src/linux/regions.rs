@@ -136,8 +136,11 @@ impl Linux {
         let mut seen = HashSet::new();
         let mut nodes = vec![(root, 0u64, u64::MAX, 0u32)];
         while let Some((entry, min, max, depth)) = nodes.pop() {
-            // Small marks ("zero", "retry") are no nodes; the empty tree is 0.
-            if entry & 3 != 2 || entry <= 4096 {
+            // Only the root has the mark of an xarray's node (binary 10); the empty tree is 0. Below it there is bit 2.
+            if entry <= 4096 || depth == 0 && entry & 3 != 2 {
+                if entry != 0 {
+                    missing.note("its tree of mappings has a root of an unknown kind", pid);
+                }
                 continue;
             }
             let kind = entry >> 3 & 15;
