@@ -164,7 +164,13 @@ fn sockets(name: &str, linux: &Linux, truth: &Value) {
             assert_eq!(own.inode, theirs["inode"].as_u64(), "{name}: {theirs}");
             let listens = theirs["flags"].as_str().unwrap() == "00010000";
             let connected = theirs["state"].as_u64() == Some(3);
-            let state = if listens { "LISTEN" } else if connected { "ESTABLISHED" } else { "UNCONN" };
+            let state = if listens {
+                "LISTEN"
+            } else if connected {
+                "ESTABLISHED"
+            } else {
+                "UNCONN"
+            };
             assert_eq!(own.state, Some(state), "{name}: {theirs}");
             assert_eq!(own.remote.is_ok(), connected, "{name}: {own:?}");
             checked.insert(place);

@@ -147,7 +147,10 @@ impl Linux {
         let root = self.pointer(mount, "mount", "mnt.mnt_root");
         let inside = self.offset("mount", "mnt").ok()?;
         Some(Mount {
-            source: self.pointer(mount, "mount", "mnt_devname").filter(|at| *at != 0).and_then(|at| self.text(at, 4096)),
+            source: self
+                .pointer(mount, "mount", "mnt_devname")
+                .filter(|at| *at != 0)
+                .and_then(|at| self.text(at, 4096)),
             target: root.and_then(|root| self.path_of(root, mount + inside)),
             fstype,
             options: flags
@@ -171,7 +174,8 @@ fn options(mount: u64, block: u64) -> String {
         (0x20, "relatime"),
         (0x80, "nosymfollow"),
     ];
-    let all = of_block.iter().filter(|(bit, _)| block & bit != 0).chain(of_mount.iter().filter(|(bit, _)| mount & bit != 0));
+    let all =
+        of_block.iter().filter(|(bit, _)| block & bit != 0).chain(of_mount.iter().filter(|(bit, _)| mount & bit != 0));
     for (_, name) in all {
         text.push(',');
         text.push_str(name);
