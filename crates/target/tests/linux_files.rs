@@ -2,11 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests may fail loudly")]
 
-use afterimage_dump::{Budget, open};
+use afterimage_dump::{Absence, Budget, Extent, Fault, Memory, Phys, PhysMemory, open};
 use afterimage_target::linux::{Linux, OpenFile, Socket};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 fn vmcores() -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/vmcores");
@@ -37,6 +38,92 @@ fn whole_machines_hold_what_their_guests_listed() {
         regions(name, &linux, &truth);
         environment(name, &linux, &truth);
         mounts(name, &linux, &truth);
+    }
+}
+
+/// Memory in which some pages are not what they were.
+struct Smeared {
+    inner: Arc<dyn PhysMemory>,
+    seed: u64,
+    whole: Vec<std::ops::Range<u64>>,
+}
+
+impl Smeared {
+    fn noise(&self, page: u64) -> u64 {
+        let mut x = page.wrapping_add(self.seed).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        x ^= x >> 29;
+        x = x.wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x ^ x >> 32
+    }
+}
+
+impl Memory<Phys> for Smeared {
+    fn read_at(&self, at: Phys, buf: &mut [u8]) -> Result<usize, Fault<Phys>> {
+        let page = at.0 / 4096;
+        let len = buf.len().min((4096 - at.0 % 4096) as usize);
+        let noise = self.noise(page);
+        if noise % 24 != 0 || self.whole.iter().any(|range| range.contains(&at.0)) {
+            return self.inner.read_at(at, &mut buf[..len]);
+        }
+        match noise / 24 % 5 {
+            0 => return Err(Fault { at, why: Absence::NotInDump }),
+            // Another page, zeros, ones, and words each of which leads somewhere else.
+            1 => return self.inner.read_at(Phys((page ^ 1) * 4096 + at.0 % 4096), &mut buf[..len]),
+            2 => buf[..len].fill(0),
+            3 => buf[..len].fill(0xff),
+            _ => {
+                let got = self.inner.read_at(at, &mut buf[..len])?;
+                for (index, byte) in buf[..got].iter_mut().enumerate() {
+                    let place = at.0 + index as u64;
+                    if self.noise(place / 8 ^ self.seed) % 4 == 0 {
+                        *byte ^= self.noise(place) as u8;
+                    }
+                }
+                return Ok(got);
+            }
+        }
+        Ok(len)
+    }
+
+    fn extents(&self) -> Vec<Extent<Phys>> {
+        self.inner.extents()
+    }
+}
+
+impl PhysMemory for Smeared {
+    fn next(&self, at: Phys) -> Option<Extent<Phys>> {
+        self.inner.next(at)
+    }
+}
+
+/// Every 24th page damaged: walks end, nothing panics, and what is wrong is said.
+#[test]
+fn smeared_machines_are_walked_to_an_end() {
+    let Some(folder) = vmcores() else { return };
+    for (name, file) in WHOLE {
+        let clean = machine(&folder, name, file).0;
+        let image = clean.symbols.address("_text").unwrap()..clean.symbols.address("_end").unwrap();
+        let image = image.start.wrapping_sub(clean.image_offset)..image.end.wrapping_sub(clean.image_offset);
+        for seed in 0..24u64 {
+            let mut dump = open(&folder.join(name).join(file), &Budget::default()).unwrap();
+            let known = dump.machine.as_mut().unwrap();
+            let inner = known.memory.clone();
+            // Most seeds leave the kernel itself whole, or there is nothing to walk.
+            let whole = if seed % 4 == 0 { Vec::new() } else { vec![image.clone()] };
+            known.memory = Arc::new(Smeared { inner, seed, whole });
+            let Ok(linux) = Linux::open(&dump) else { continue };
+            let count = |found: Result<usize, String>| found.map_or(-1, |count| count as i64);
+            let files = count(linux.open_files(None).map(|found| found.0.len()));
+            let sockets = count(linux.sockets(None).map(|found| found.0.len()));
+            let regions = count(linux.process_regions(None).map(|found| found.0.len()));
+            let variables = count(linux.environment(None).map(|found| found.0.len()));
+            let mounts = count(linux.mounts().map(|found| found.0.len()));
+            let _ = linux.modules();
+            let _ = linux.log();
+            println!(
+                "{name} {seed}: {files} files, {sockets} sockets, {regions} mappings, {variables} variables, {mounts} mounts"
+            );
+        }
     }
 }
 

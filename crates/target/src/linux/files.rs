@@ -8,6 +8,8 @@ use super::values::Missing;
 
 /// Descriptors of a process at most: the default of `fs.nr_open`.
 const MOST: u64 = 1 << 20;
+/// Open files of all processes at most.
+const TOTAL: usize = 8 << 20;
 
 /// One open file of one process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +68,9 @@ impl Linux {
         }
         let (processes, mut remarks) = self.asked(pid)?;
         let mut missing = Missing::default();
-        for process in processes {
+        let mut left = TOTAL;
+        'all: for process in processes {
+            let mut gap = false;
             let pid = process.pid;
             let Some(files) = self.pointer(process.task, "task_struct", "files") else {
                 missing.note("its task_struct is not in the dump, so its open files are unknown", pid);
@@ -91,9 +95,19 @@ impl Linux {
             for (fd, file) in (0u32..).zip(self.words(array, most.min(MOST))) {
                 match file {
                     Some(0) => {}
-                    Some(file) => each(self, pid, fd, file, &mut missing),
-                    None => missing.note("a page of its table of open files is not in the dump", pid),
+                    Some(file) => {
+                        left -= 1;
+                        each(self, pid, fd, file, &mut missing);
+                    }
+                    None => gap = true,
                 }
+                if left == 0 {
+                    remarks.push(format!("there are more than {TOTAL} open files: those behind are not read"));
+                    break 'all;
+                }
+            }
+            if gap {
+                missing.note("a page of its table of open files is not in the dump", pid);
             }
         }
         remarks.extend(missing.remarks());
@@ -104,7 +118,7 @@ impl Linux {
     pub(super) fn file_named(&self, file: u64) -> Option<Named> {
         // The member was renamed in 7.x.
         let offset = self.offset("file", "f_path").or_else(|_| self.offset("file", "__f_path")).ok()?;
-        self.named(file + offset)
+        self.named(file.wrapping_add(offset))
     }
 
     /// What a `struct path` names, as `d_path` (fs/d_path.c) says it.

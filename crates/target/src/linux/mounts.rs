@@ -39,8 +39,8 @@ impl Linux {
         let mut remarks = Vec::new();
         // A tree since 6.8, a list before.
         let mut found = match self.offset("mnt_namespace", "mounts.rb_node") {
-            Ok(tree) => self.mount_tree(space + tree, &mut remarks)?,
-            Err(_) => self.mount_list(space + self.offset("mnt_namespace", "list")?, &mut remarks)?,
+            Ok(tree) => self.mount_tree(space.wrapping_add(tree), &mut remarks)?,
+            Err(_) => self.mount_list(space.wrapping_add(self.offset("mnt_namespace", "list")?), &mut remarks)?,
         };
         if !remarks.is_empty() {
             let more = self.mounts_by_blocks(space).unwrap_or_default();
@@ -59,18 +59,18 @@ impl Linux {
         let (left, right) = (self.offset("rb_node", "rb_left")?, self.offset("rb_node", "rb_right")?);
         let mut mounts = Vec::new();
         let mut seen = HashSet::new();
-        let mut open = Vec::new();
+        let mut open: Vec<u64> = Vec::new();
         let mut at = self.word(root);
         loop {
             match at {
                 Some(0) => {
                     let Some(parent) = open.pop() else { break };
                     mounts.push(parent - node);
-                    at = self.word(parent + right);
+                    at = self.word(parent.wrapping_add(right));
                 }
                 Some(own) if own > node && seen.insert(own) && seen.len() <= MOST => {
                     open.push(own);
-                    at = self.word(own + left);
+                    at = self.word(own.wrapping_add(left));
                 }
                 broken => {
                     remarks.push(match broken {
@@ -92,7 +92,7 @@ impl Linux {
         let mounts = self.offset("super_block", "s_mounts")?;
         let own = self.offset("mount", "mnt_instance")?;
         for block in self.list(self.symbol("super_blocks")?, &mut broken) {
-            for mount in self.list(block.wrapping_sub(link) + mounts, &mut broken) {
+            for mount in self.list(block.wrapping_sub(link).wrapping_add(mounts), &mut broken) {
                 let mount = mount.wrapping_sub(own);
                 if self.pointer(mount, "mount", "mnt_ns") == Some(space) {
                     found.push(mount);
@@ -151,7 +151,7 @@ impl Linux {
                 .pointer(mount, "mount", "mnt_devname")
                 .filter(|at| *at != 0)
                 .and_then(|at| self.text(at, 4096)),
-            target: root.and_then(|root| self.path_of(root, mount + inside)),
+            target: root.and_then(|root| self.path_of(root, mount.wrapping_add(inside))),
             fstype,
             options: flags
                 .zip(block.and_then(|block| self.pointer(block, "super_block", "s_flags")))

@@ -18,7 +18,7 @@ impl Linux {
     pub(super) fn file_path(&self, file: u64) -> Option<String> {
         // The member was renamed in 7.x.
         let offset = self.offset("file", "f_path").or_else(|_| self.offset("file", "__f_path")).ok()?;
-        self.path(file + offset)
+        self.path(file.wrapping_add(offset))
     }
 
     pub(super) fn path_of(&self, mut dentry: u64, mount: u64) -> Option<String> {

@@ -10,6 +10,8 @@ use std::collections::HashSet;
 
 /// Mappings of a process at most (`vm.max_map_count` is 65530, and may be set higher).
 const MOST: usize = 1 << 20;
+/// Mappings of all processes at most.
+const TOTAL: usize = 8 << 20;
 /// Bytes of an environment at most.
 const MAX_ENVIRONMENT: u64 = 2 << 20;
 
@@ -71,9 +73,13 @@ impl Linux {
                 continue;
             }
             let areas = match tree {
-                Ok(root) => self.maple(mm + root, pid, &mut missing),
+                Ok(root) => self.maple(mm.wrapping_add(root), pid, &mut missing),
                 Err(_) => self.area_list(mm, pid, &mut missing),
             };
+            if regions.len() + areas.len() > TOTAL {
+                remarks.push(format!("there are more than {TOTAL} mappings: those behind are not read"));
+                break;
+            }
             let word = |member| self.pointer(mm, "mm_struct", member);
             let places = Places {
                 brk: word("start_brk").zip(word("brk")),
@@ -156,8 +162,8 @@ impl Linux {
                 missing.note("its tree of mappings runs in a circle", pid);
                 break;
             }
-            let ends = self.words(node + pivot, pivots.min(64));
-            let entries = self.words(node + slot, slots.min(64));
+            let ends = self.words(node.wrapping_add(pivot), pivots.min(64));
+            let entries = self.words(node.wrapping_add(slot), slots.min(64));
             let mut below = Vec::new();
             let mut start = min;
             for (index, entry) in entries.into_iter().enumerate() {
@@ -222,7 +228,8 @@ impl Linux {
         }
         // prctl(PR_SET_VMA_ANON_NAME), since 5.17; from 6.2 also in mappings of memory without a name.
         let given = self.pointer(area, "vm_area_struct", "anon_name").filter(|given| *given != 0);
-        let name = given.and_then(|given| self.text(given + self.offset("anon_vma_name", "name").ok()?, 256));
+        let name =
+            given.and_then(|given| self.text(given.wrapping_add(self.offset("anon_vma_name", "name").ok()?), 256));
         Ok(name.map(|name| format!("[anon:{name}]")))
     }
 
@@ -231,7 +238,7 @@ impl Linux {
         const FMODE_BACKING: u64 = 1 << 25;
         let path = self.offset("backing_file", "user_path").ok()?;
         let backing = self.int(file, "file", "f_mode")? & FMODE_BACKING != 0;
-        if backing { self.named(file + path) } else { None }
+        if backing { self.named(file.wrapping_add(path)) } else { None }
     }
 
     /// The environments of one process or of all; and what was wrong on the way.

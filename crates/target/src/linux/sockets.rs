@@ -131,7 +131,7 @@ impl Linux {
     fn inet_addresses(&self, sock: u64, six: bool) -> (Option<String>, Option<String>) {
         let side = |address: &str, address6: &str, port: Option<u64>| {
             let port = u16::try_from(port?).ok()?;
-            let at = |member| self.offset("sock_common", member).ok().map(|offset| sock + offset);
+            let at = |member| self.offset("sock_common", member).ok().map(|offset| sock.wrapping_add(offset));
             Some(if six {
                 let bytes: [u8; 16] = self.bytes(at(address6)?, 16).try_into().ok()?;
                 // Without the scope: `[fe80::1]:22`.
@@ -158,7 +158,7 @@ impl Linux {
             return Err("it has no name");
         }
         let len = self.int(address, "unix_address", "len").ok_or(NOT_HERE)?;
-        let name = address + self.offset("unix_address", "name").map_err(|_| NOT_HERE)? + FAMILY;
+        let name = address.wrapping_add(self.offset("unix_address", "name").map_err(|_| NOT_HERE)? + FAMILY);
         let len = len.checked_sub(FAMILY).filter(|len| *len <= LONGEST + 1).ok_or("its address makes no sense")?;
         let bytes = self.bytes(name, len as usize);
         if bytes.len() as u64 != len {
