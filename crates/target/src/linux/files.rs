@@ -70,7 +70,7 @@ impl Linux {
         let mut missing = Missing::default();
         let mut left = TOTAL;
         'all: for process in processes {
-            let mut gap = false;
+            let (mut gap, mut damaged) = (false, false);
             let pid = process.pid;
             let Some(files) = self.pointer(process.task, "task_struct", "files") else {
                 missing.note("its task_struct is not in the dump, so its open files are unknown", pid);
@@ -89,12 +89,27 @@ impl Linux {
                 missing.note("its table of open files is not in the dump", pid);
                 continue;
             };
-            if most > MOST {
-                missing.note("its table of open files is larger than any", pid);
+            // A small table lies in the `files_struct` itself and has a fixed number of places.
+            let inside = self.offset("files_struct", "fd_array").ok().map(|own| files.wrapping_add(own));
+            let places = self.elements("files_struct", "fd_array").filter(|_| inside == Some(array)).unwrap_or(MOST);
+            if most > places {
+                missing.note("its table of open files claims to be larger than it can be", pid);
             }
-            for (fd, file) in (0u32..).zip(self.words(array, most.min(MOST))) {
+            // The kernel keeps twice which descriptors are open: here as bits. A damaged table has other bits than places.
+            let most = most.min(places);
+            let bits = table.and_then(|table| self.pointer(table, "fdtable", "open_fds"));
+            let bits = bits.map(|bits| self.words(bits, most.div_ceil(64))).unwrap_or_default();
+            let closed = |fd: u32| {
+                let word = bits.get(fd as usize / 64).copied().flatten();
+                word.is_some_and(|word| word >> (fd % 64) & 1 == 0)
+            };
+            for (fd, file) in (0u32..).zip(self.words(array, most)) {
                 match file {
                     Some(0) => {}
+                    // No address of the kernel, of nothing open, or of something else.
+                    Some(file) if file >> 63 == 0 || file % 8 != 0 || closed(fd) || !self.may_be_file(file) => {
+                        damaged = true;
+                    }
                     Some(file) => {
                         left -= 1;
                         each(self, pid, fd, file, &mut missing);
@@ -106,12 +121,24 @@ impl Linux {
                     break 'all;
                 }
             }
+            if damaged {
+                missing.note("its table of open files is damaged, or was being changed", pid);
+            }
             if gap {
                 missing.note("a page of its table of open files is not in the dump", pid);
             }
         }
         remarks.extend(missing.remarks());
         Ok(remarks)
+    }
+
+    /// Whether a `struct file` can lie there: it and its directory entry lead to the same inode, as far as can be seen.
+    fn may_be_file(&self, file: u64) -> bool {
+        let Some(inode) = self.pointer(file, "file", "f_inode") else { return true };
+        let path = self.offset("file", "f_path").or_else(|_| self.offset("file", "__f_path"));
+        let dentry = path.ok().and_then(|path| self.pointer(file.wrapping_add(path), "path", "dentry"));
+        let named = dentry.and_then(|dentry| self.pointer(dentry, "dentry", "d_inode"));
+        inode >> 63 == 1 && dentry.is_none_or(|dentry| dentry >> 63 == 1) && named.is_none_or(|named| named == inode)
     }
 
     /// What an open file is called.

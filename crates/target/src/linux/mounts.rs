@@ -29,19 +29,34 @@ impl Linux {
     /// What is missing to walk at all.
     pub fn mounts(&self) -> Result<(Vec<Mount>, Vec<String>), String> {
         let (processes, _) = self.processes()?;
-        let first = processes.iter().find(|process| process.pid == 1).ok_or("the machine has no process 1")?;
+        let first = processes.iter().find(|process| process.pid == 1).map(|process| process.task);
         self.offset("task_struct", "nsproxy").and_then(|_| self.offset("nsproxy", "mnt_ns"))?;
-        let space = self
-            .pointer(first.task, "task_struct", "nsproxy")
+        let space = first
+            .and_then(|task| self.pointer(task, "task_struct", "nsproxy"))
             .filter(|proxy| *proxy != 0)
             .and_then(|proxy| self.pointer(proxy, "nsproxy", "mnt_ns"))
-            .ok_or("the namespace of process 1 is not in the dump")?;
+            .filter(|space| *space != 0);
         let mut remarks = Vec::new();
+        let space = match space {
+            Some(space) => space,
+            None => {
+                remarks.push("the namespace of process 1 is not in the dump: these are the kernel's own".to_owned());
+                let own = self.pointer(self.symbol("init_nsproxy")?, "nsproxy", "mnt_ns");
+                own.filter(|space| *space != 0).ok_or("no namespace of mounts is in the dump")?
+            }
+        };
         // A tree since 6.8, a list before.
-        let mut found = match self.offset("mnt_namespace", "mounts.rb_node") {
+        let tree = self.offset("mnt_namespace", "mounts.rb_node");
+        // Their number: a member of its own since 6.8, `mounts` before.
+        let number = self.value(space, "mnt_namespace", "nr_mounts");
+        let number = number.or_else(|| tree.is_err().then(|| self.value(space, "mnt_namespace", "mounts"))?);
+        let mut found = match tree {
             Ok(tree) => self.mount_tree(space.wrapping_add(tree), &mut remarks)?,
             Err(_) => self.mount_list(space.wrapping_add(self.offset("mnt_namespace", "list")?), &mut remarks)?,
         };
+        if let Some(number) = number.filter(|number| *number > found.len() as u64) {
+            remarks.push(format!("the namespace counts {number} mounts, {} were found", found.len()));
+        }
         if !remarks.is_empty() {
             let more = self.mounts_by_blocks(space).unwrap_or_default();
             let before = found.len();
