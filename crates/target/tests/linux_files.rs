@@ -151,6 +151,34 @@ fn filtered_machines_hold_what_is_the_kernels() {
         let (missing, invented) = difference(&ours, &theirs);
         println!("    missing {}, not in truth {invented:?}", missing.len());
         assert!(ours.len() > 80 && invented.iter().all(|(pid, ..)| *pid == 1), "{file}: {invented:?}");
+        let listed: Vec<(u64, &str)> = truth["sockets"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|socket| (socket["inode"].as_u64().unwrap(), socket["local"].as_str().unwrap()))
+            .collect();
+        for socket in &sockets {
+            if let Some((_, local)) = listed.iter().find(|(inode, _)| Some(*inode) == socket.inode)
+                && let Ok(own) = &socket.local
+            {
+                assert!(own.contains(local), "{file}: {socket:?}");
+            }
+        }
+        let maps = listed_maps(&truth);
+        let there = |pid: u32, start: u64, end: u64| maps.iter().any(|map| (map.0, map.1, map.2) == (pid, start, end));
+        for region in &regions {
+            assert!(region.pid == 1 || there(region.pid, region.start, region.end), "{file}: {region:x?}");
+        }
+        // Each mount is there; of some the names are not.
+        let listed = truth["mounts"].as_array().unwrap();
+        assert_eq!(mounts.len(), listed.len(), "{file}");
+        for mount in &mounts {
+            let same = |own: &Option<String>, theirs: &Value| own.is_none() || own.as_deref() == theirs.as_str();
+            let found = listed.iter().any(|theirs| {
+                same(&mount.source, &theirs[0]) && same(&mount.target, &theirs[1]) && same(&mount.fstype, &theirs[2])
+            });
+            assert!(found, "{file}: {mount:?}");
+        }
         assert!(!remarks.is_empty() && !more.is_empty() && !still.is_empty(), "{file}");
     }
 }
@@ -278,6 +306,18 @@ fn sockets(name: &str, linux: &Linux, truth: &Value) {
     assert!(of("netlink") >= 1 && of("packet") == 1 && of("alg") >= 1, "{name}");
 }
 
+fn listed_maps(truth: &Value) -> BTreeSet<(u32, u64, u64, String, String)> {
+    let hex = |value: &Value| u64::from_str_radix(value.as_str().unwrap().trim_start_matches("0x"), 16).unwrap();
+    let mut theirs = BTreeSet::new();
+    for process in truth["processes"].as_array().unwrap() {
+        for map in process["maps"].as_array().into_iter().flatten() {
+            let text = |key: &str| map[key].as_str().unwrap().to_owned();
+            theirs.insert((pid_of(process), hex(&map["start"]), hex(&map["end"]), text("perms"), text("path")));
+        }
+    }
+    theirs
+}
+
 fn regions(name: &str, linux: &Linux, truth: &Value) {
     let (regions, remarks) = linux.process_regions(None).unwrap();
     assert!(remarks.is_empty(), "{name}: {remarks:?}");
@@ -288,14 +328,7 @@ fn regions(name: &str, linux: &Linux, truth: &Value) {
             (region.pid, region.start, region.end, region.perms.clone().unwrap(), path)
         })
         .collect();
-    let hex = |value: &Value| u64::from_str_radix(value.as_str().unwrap().trim_start_matches("0x"), 16).unwrap();
-    let mut theirs = BTreeSet::new();
-    for process in truth["processes"].as_array().unwrap() {
-        for map in process["maps"].as_array().into_iter().flatten() {
-            let text = |key: &str| map[key].as_str().unwrap().to_owned();
-            theirs.insert((pid_of(process), hex(&map["start"]), hex(&map["end"]), text("perms"), text("path")));
-        }
-    }
+    let theirs = listed_maps(truth);
     let (missing, invented) = difference(&ours, &theirs);
     println!("{name}: {} mappings, the guest listed {}", ours.len(), theirs.len());
     println!("    missing {missing:x?}\n    not in truth {invented:x?}");

@@ -21,7 +21,7 @@ row! {
         fd: u32,
         /// Path, or the name that `/proc/PID/fd` shows, as `pipe:[123]`.
         path: Field<String>,
-        /// Kind: `file`, `dir`, `socket`, `pipe`, `anon_inode`, `memfd`, `chr`, `blk`.
+        /// Kind: `file`, `dir`, `socket`, `pipe`, `anon_inode`, `memfd`, `chr`, `blk`, `symlink`.
         kind: Field<&'static str>,
         /// Whether its name is gone.
         deleted: Field<bool>,

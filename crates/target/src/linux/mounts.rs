@@ -66,7 +66,13 @@ impl Linux {
                 remarks.push(format!("{} mounts were found by the file systems themselves", found.len() - before));
             }
         }
-        Ok((found.into_iter().filter_map(|mount| self.mount(mount)).collect(), remarks))
+        let mounts: Vec<Mount> = found.into_iter().filter_map(|mount| self.mount(mount)).collect();
+        let whole = |mount: &&Mount| mount.source.is_some() && mount.target.is_some() && mount.fstype.is_some();
+        let partly = mounts.len() - mounts.iter().filter(whole).count();
+        if partly > 0 {
+            remarks.push(format!("{partly} mounts cannot be read whole"));
+        }
+        Ok((mounts, remarks))
     }
 
     fn mount_tree(&self, root: u64, remarks: &mut Vec<String>) -> Result<Vec<u64>, String> {
