@@ -62,7 +62,7 @@ impl Memory<Phys> for Smeared {
         let page = at.0 / 4096;
         let len = buf.len().min((4096 - at.0 % 4096) as usize);
         let noise = self.noise(page);
-        if noise % 24 != 0 || self.whole.iter().any(|range| range.contains(&at.0)) {
+        if !noise.is_multiple_of(24) || self.whole.iter().any(|range| range.contains(&at.0)) {
             return self.inner.read_at(at, &mut buf[..len]);
         }
         match noise / 24 % 5 {
@@ -75,7 +75,7 @@ impl Memory<Phys> for Smeared {
                 let got = self.inner.read_at(at, &mut buf[..len])?;
                 for (index, byte) in buf[..got].iter_mut().enumerate() {
                     let place = at.0 + index as u64;
-                    if self.noise(place / 8 ^ self.seed) % 4 == 0 {
+                    if self.noise((place / 8) ^ self.seed).is_multiple_of(4) {
                         *byte ^= self.noise(place) as u8;
                     }
                 }
