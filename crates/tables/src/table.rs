@@ -2,6 +2,7 @@
 
 use crate::cell::{Cell, ColumnType};
 use crate::rows;
+use crate::rows::linux_files::PID;
 use crate::sink::Sink;
 use afterimage_target::Target;
 use std::collections::BTreeMap;
@@ -172,7 +173,11 @@ pub static TABLES: &[Table] = &[
     table!("kernel_log", None, rows::KernelLogRow, &[], rows::linux::log),
     table!("processes", None, rows::ProcessRow, &[], rows::linux::processes),
     table!("kernel_modules", None, rows::KernelModuleRow, &[], rows::linux::modules),
-    table!("environment", None, rows::EnvironmentRow, &[], rows::process::run_environment),
+    table!("open_files", None, rows::OpenFileRow, &[PID], rows::linux_files::open_files),
+    table!("sockets", None, rows::SocketRow, &[PID], rows::linux_files::sockets),
+    table!("process_regions", None, rows::ProcessRegionRow, &[PID], rows::linux_files::process_regions),
+    table!("mounts", None, rows::MountRow, &[], rows::linux_files::mounts),
+    table!("environment", None, rows::EnvironmentRow, &[PID], rows::process::run_environment),
     table!("auxv", None, rows::AuxvRow, &[], rows::process::run_auxv),
     table!("handles", None, rows::HandleRow, &[], rows::process::run_handles),
     table!("facts", None, rows::FactRow, &[], rows::process::run_facts),
@@ -212,6 +217,10 @@ mod tests {
             ("regions", &["start", "end", "perms", "path", "present_bytes"]),
             ("exception", &["signal", "code", "address", "kind", "thread"]),
             ("environment", &["pid", "name", "value"]),
+            ("open_files", &["pid", "fd", "path", "kind", "deleted"]),
+            ("sockets", &["pid", "fd", "family", "protocol", "local", "remote", "state"]),
+            ("process_regions", &["pid", "start", "end", "perms", "path"]),
+            ("mounts", &["source", "target", "fstype", "options"]),
             ("findings", &["kind", "severity", "subject", "summary", "evidence"]),
         ];
         for (name, columns) in relied_on {

@@ -8,7 +8,7 @@ use crate::table::{Params, TableError, emit};
 use afterimage_target::Target;
 
 row! {
-    /// The environment variables of the process.
+    /// The environment variables of the process, or of a Linux machine's processes.
     EnvironmentRow {
         /// Process id.
         pid: Field<u32>,
@@ -55,8 +55,17 @@ row! {
     }
 }
 
-pub(crate) fn run_environment(target: &Target, _params: &Params, sink: &mut dyn Sink) -> Result<(), TableError> {
+pub(crate) fn run_environment(target: &Target, params: &Params, sink: &mut dyn Sink) -> Result<(), TableError> {
+    if target.dump().machine.is_some() {
+        let Some(linux) = super::linux::linux(target, sink) else { return Ok(()) };
+        return super::linux_files::environment(linux, params, sink);
+    }
     let process = &target.dump().process;
+    if let Some(pid) = params.number("pid")?
+        && process.pid.is_some_and(|own| u64::from(own) != pid)
+    {
+        return Err(TableError::NoSuch(format!("the dump has no process {pid}")));
+    }
     if process.environment.is_empty() {
         sink.note("the dump holds no environment: neither a note of it nor the memory where it lay");
     }

@@ -28,13 +28,13 @@ impl Linux {
         let ring = self.symbol("prb")?;
         let ring = self.word(ring).ok_or("the log's ring cannot be read")?;
         let unreadable = || "the log's ring cannot be read".to_owned();
-        let desc_ring = ring + self.offset("printk_ringbuffer", "desc_ring")?;
-        let data_ring = ring + self.offset("printk_ringbuffer", "text_data_ring")?;
+        let desc_ring = ring.wrapping_add(self.offset("printk_ringbuffer", "desc_ring")?);
+        let data_ring = ring.wrapping_add(self.offset("printk_ringbuffer", "text_data_ring")?);
         let read = |at: u64, structure: &str, member: &str| -> Result<u64, String> {
-            self.word(at + self.offset(structure, member)?).ok_or_else(unreadable)
+            self.word(at.wrapping_add(self.offset(structure, member)?)).ok_or_else(unreadable)
         };
         let bits = |at: u64, structure: &str, member: &str| -> Result<u64, String> {
-            let bits = self.number(at + self.offset(structure, member)?, 4).ok_or_else(unreadable)?;
+            let bits = self.number(at.wrapping_add(self.offset(structure, member)?), 4).ok_or_else(unreadable)?;
             if bits <= 40 { Ok(bits) } else { Err("the log's ring claims an absurd size".into()) }
         };
         let count_bits = bits(desc_ring, "prb_desc_ring", "count_bits")?;
@@ -62,17 +62,21 @@ impl Linux {
         let last = head & ID;
         for _ in 0..MOST.min((1 << count_bits) + 1) {
             let slot = id & ((1 << count_bits) - 1);
-            let desc = descs + slot * desc_size;
-            if let Some(state) = self.word(desc + state_at) {
+            let desc = descs.wrapping_add(slot.wrapping_mul(desc_size));
+            let info = infos.wrapping_add(slot.wrapping_mul(info_size));
+            if let Some(state) = self.word(desc.wrapping_add(state_at)) {
                 let committed = state & ID == id && matches!(state >> 62, 1 | 2);
                 if committed
                     && let Some(text) =
-                        self.record(desc, [begin_at, next_at], data, size_bits, infos + slot * info_size + length)
+                        self.record(desc, [begin_at, next_at], data, size_bits, info.wrapping_add(length))
                 {
-                    let info = infos + slot * info_size;
                     // Level and flags share a byte: 3 bits of level behind 5 of flags.
-                    let level = self.number(info + level, 1).unwrap_or(0) >> 5 & 7;
-                    lines.push(LogLine { time_ns: self.word(info + seconds).unwrap_or(0), level: level as u8, text });
+                    let level = self.number(info.wrapping_add(level), 1).unwrap_or(0) >> 5 & 7;
+                    lines.push(LogLine {
+                        time_ns: self.word(info.wrapping_add(seconds)).unwrap_or(0),
+                        level: level as u8,
+                        text,
+                    });
                 }
             }
             if id == last {
@@ -84,7 +88,7 @@ impl Linux {
     }
 
     fn record(&self, desc: u64, [begin, next]: [u64; 2], data: u64, size_bits: u64, length: u64) -> Option<String> {
-        let (begin, next) = (self.word(desc + begin)?, self.word(desc + next)?);
+        let (begin, next) = (self.word(desc.wrapping_add(begin))?, self.word(desc.wrapping_add(next))?);
         let size = 1u64 << size_bits;
         if begin & 1 == 1 {
             return Some(String::new());
@@ -95,7 +99,7 @@ impl Linux {
         let len = self.number(length, 2)?;
         let most = if from > to { to } else { to - from };
         let len = len.min(most.saturating_sub(8));
-        let bytes = self.bytes(data + start + 8, len as usize);
+        let bytes = self.bytes(data.wrapping_add(start + 8), len as usize);
         Some(String::from_utf8_lossy(&bytes).into_owned())
     }
 }

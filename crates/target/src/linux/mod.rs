@@ -9,14 +9,23 @@
 //! *Trap*: structures differ from build to build. Every offset comes from the kernel's own BTF; a member that a kernel does
 //! not have leads to the older or newer way round, never to a constant.
 
+mod files;
 mod find;
 mod kernel;
 mod log;
 mod modules;
+mod mounts;
 mod path;
 mod process;
+mod regions;
+mod sockets;
+mod values;
 
+pub use files::OpenFile;
 pub use kernel::Linux;
 pub use log::LogLine;
 pub use modules::KernelModule;
+pub use mounts::Mount;
 pub use process::Process;
+pub use regions::{ProcessRegion, Variable};
+pub use sockets::Socket;

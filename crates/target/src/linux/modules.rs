@@ -43,7 +43,7 @@ impl Linux {
                 break;
             }
             let module = next.wrapping_sub(list);
-            let name = self.offset("module", "name").ok().and_then(|offset| self.text(module + offset, 56));
+            let name = self.offset("module", "name").ok().and_then(|offset| self.text(module.wrapping_add(offset), 56));
             let Some(name) = name.filter(|name| !name.is_empty()) else {
                 remarks.push(format!("the module at {module:#x} makes no sense; those behind it are not read"));
                 break;
@@ -66,8 +66,9 @@ impl Linux {
             // Since 6.4: one part for each kind of memory, text first; those for starting are gone.
             const CORE: u64 = 4;
             let each = self.size("module_memory").ok()?;
-            let base = self.pointer(module + parts, "module_memory", "base")?;
-            let sizes = (0..CORE).filter_map(|part| self.int(module + parts + part * each, "module_memory", "size"));
+            let base = self.pointer(module.wrapping_add(parts), "module_memory", "base")?;
+            let sizes = (0..CORE)
+                .filter_map(|part| self.int(module.wrapping_add(parts + part * each), "module_memory", "size"));
             return Some((base, sizes.sum()));
         }
         let base = self.pointer(module, "module", "core_layout.base")?;

@@ -18,10 +18,10 @@ impl Linux {
     pub(super) fn file_path(&self, file: u64) -> Option<String> {
         // The member was renamed in 7.x.
         let offset = self.offset("file", "f_path").or_else(|_| self.offset("file", "__f_path")).ok()?;
-        self.path(file + offset)
+        self.path(file.wrapping_add(offset))
     }
 
-    fn path_of(&self, mut dentry: u64, mount: u64) -> Option<String> {
+    pub(super) fn path_of(&self, mut dentry: u64, mount: u64) -> Option<String> {
         let inside = self.offset("mount", "mnt").ok()?;
         let mut mount = mount.checked_sub(inside)?;
         let mut parts: Vec<String> = Vec::new();

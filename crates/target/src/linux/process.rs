@@ -88,7 +88,7 @@ impl Linux {
         for link in [0, 8] {
             let mut at = init;
             loop {
-                let next = self.word(at + ring + link).map(|next| next.wrapping_sub(ring));
+                let next = self.word(at.wrapping_add(ring + link)).map(|next| next.wrapping_sub(ring));
                 let Some(task) = next.filter(|task| self.int(*task, "task_struct", "pid").is_some()) else {
                     remarks.push(format!("the ring of tasks breaks behind {at:#x}: the next one is not in the dump"));
                     break;
@@ -117,8 +117,9 @@ impl Linux {
         let links = self.offset("task_struct", "pid_links")? + TGID * LINK;
         let mut processes = Vec::new();
         for pid in self.xarray(self.word(tree).ok_or("its root is not in the dump")?)? {
-            let number = self.number(pid + numbers, 4).map(|number| number as u32);
-            let task = self.word(pid + first).filter(|first| *first != 0).map(|first| first.wrapping_sub(links));
+            let number = self.number(pid.wrapping_add(numbers), 4).map(|number| number as u32);
+            let task =
+                self.word(pid.wrapping_add(first)).filter(|first| *first != 0).map(|first| first.wrapping_sub(links));
             if let (Some(number), Some(task)) = (number.filter(|number| *number > 0), task) {
                 processes.push((number, task));
             }
@@ -144,12 +145,12 @@ impl Linux {
                 continue;
             }
             let node = entry & !3;
-            let Some(own) = self.number(node + shift, 1).filter(|own| *own < above) else { continue };
+            let Some(own) = self.number(node.wrapping_add(shift), 1).filter(|own| *own < above) else { continue };
             if !seen.insert(node) || seen.len() > NODES {
                 continue;
             }
             for slot in (0..SLOTS).rev() {
-                if let Some(entry) = self.word(node + slots + 8 * slot) {
+                if let Some(entry) = self.word(node.wrapping_add(slots + 8 * slot)) {
                     // Marks for retry and siblings are small.
                     if entry & 3 != 2 || entry > 4096 {
                         nodes.push((entry, if own == 0 { 0 } else { own }));
@@ -163,14 +164,14 @@ impl Linux {
     fn process(&self, pid: u32, task: u64, boot: Option<i64>) -> Process {
         const PF_KTHREAD: u64 = 0x0020_0000;
         const NOT_HERE: &str = "its task_struct is not in the dump";
-        let comm = self.offset("task_struct", "comm").ok().and_then(|offset| self.text(task + offset, 16));
+        let comm = self.offset("task_struct", "comm").ok().and_then(|offset| self.text(task.wrapping_add(offset), 16));
         let flags = self.int(task, "task_struct", "flags");
         let parent = self.pointer(task, "task_struct", "real_parent");
         let cred = self.pointer(task, "task_struct", "cred");
         let mm = self.pointer(task, "task_struct", "mm");
         let start =
             self.offset("task_struct", "start_boottime").or_else(|_| self.offset("task_struct", "real_start_time"));
-        let start = start.ok().and_then(|offset| self.word(task + offset)).map(|ns| ns as i64);
+        let start = start.ok().and_then(|offset| self.word(task.wrapping_add(offset))).map(|ns| ns as i64);
         Process {
             task,
             pid,
@@ -191,7 +192,7 @@ impl Linux {
                     .and_then(|file| self.file_path(file))
                     .ok_or("its directory entries cannot be read"),
             },
-            start_time: start.zip(boot).map(|(start, boot)| (start + boot).div_euclid(1_000_000_000)),
+            start_time: start.zip(boot).map(|(start, boot)| start.wrapping_add(boot).div_euclid(1_000_000_000)),
             state: self.state(task),
             kernel_thread: flags.map(|flags| flags & PF_KTHREAD != 0),
         }
@@ -224,12 +225,12 @@ impl Linux {
         let base = self.word(self.symbols.address("__per_cpu_offset")? + 8 * u64::from(cpu))?;
         // Of the processor's own memory: a variable of its own, from 6.2 to 6.14 a member of a structure.
         let place = match self.symbols.address("pcpu_hot") {
-            Some(hot) => hot + self.offset("pcpu_hot", "current_task").ok()?,
+            Some(hot) => hot.wrapping_add(self.offset("pcpu_hot", "current_task").ok()?),
             None => self.symbols.address("current_task").or_else(|| self.symbols.address("__entry_task"))?,
         };
         let task = self.word(base.wrapping_add(place))?;
         let pid = self.int(task, "task_struct", "pid")? as u32;
-        let comm = self.text(task + self.offset("task_struct", "comm").ok()?, 16)?;
+        let comm = self.text(task.wrapping_add(self.offset("task_struct", "comm").ok()?), 16)?;
         Some((pid, comm))
     }
 
