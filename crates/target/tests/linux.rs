@@ -2,12 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests may fail loudly")]
 
-use afterimage_dump::{Budget, open};
+use afterimage_dump::system::vmcoreinfo;
+use afterimage_dump::{Budget, Extent, Fault, Memory, Phys, PhysMemory, open};
 use afterimage_target::linux::Linux;
 use serde_json::Value;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 fn vmcores() -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/vmcores");
@@ -148,4 +151,68 @@ fn log(shown: &str, linux: &Linux, folder: &Path) {
         missing.iter().take(3).collect::<Vec<_>>()
     );
     assert!(missing.is_empty(), "{shown}: {missing:#?}");
+}
+
+/// Memory in which one page reads as zeros.
+struct Hidden {
+    inner: Arc<dyn PhysMemory>,
+    page: Range<u64>,
+}
+
+impl Memory<Phys> for Hidden {
+    fn read_at(&self, at: Phys, buf: &mut [u8]) -> Result<usize, Fault<Phys>> {
+        let got = self.inner.read_at(at, buf)?;
+        for (place, byte) in (at.0..).zip(buf.iter_mut().take(got)) {
+            if self.page.contains(&place) {
+                *byte = 0;
+            }
+        }
+        Ok(got)
+    }
+
+    fn extents(&self) -> Vec<Extent<Phys>> {
+        self.inner.extents()
+    }
+}
+
+impl PhysMemory for Hidden {
+    fn next(&self, at: Phys) -> Option<Extent<Phys>> {
+        self.inner.next(at)
+    }
+}
+
+/// Without any hint: no note, no VMCOREINFO in memory, no registers. The kernel's own tables are enough.
+#[test]
+fn a_kernel_is_found_without_any_hint() {
+    let Some(folder) = vmcores() else { return };
+    for (name, file) in [DUMPS[0], DUMPS[2], DUMPS[3]] {
+        let mut dump = open(&folder.join(name).join(file), &Budget::default()).unwrap();
+        let machine = dump.machine.as_mut().unwrap();
+        let found = vmcoreinfo::find(&*machine.memory, 4096, &mut |_| true).unwrap();
+        let page = found.at.0 & !0xfff;
+        machine.memory = Arc::new(Hidden { inner: machine.memory.clone(), page: page..page + 0x2000 });
+        assert_eq!(vmcoreinfo::find(&*machine.memory, 4096, &mut |_| true), None);
+        machine.vmcoreinfo = None;
+        machine.cpus.clear();
+        let linux = Linux::open(&dump).unwrap_or_else(|why| panic!("{name}: {why}"));
+        assert_eq!(linux.vmcoreinfo, None);
+        kallsyms(name, &linux, &folder.join(name));
+        let truth: Value =
+            serde_json::from_slice(&std::fs::read(folder.join(name).join("TRUTH/truth.json")).unwrap()).unwrap();
+        processes(&format!("{name}/{file}"), &linux, &truth);
+    }
+}
+
+/// No kernel at all, half of one, and none where one should be: a reason each time, and no panic.
+#[test]
+fn no_kernel_has_a_reason() {
+    let Some(folder) = vmcores() else { return };
+    let (name, file) = DUMPS[2];
+    for keep in [0u64, 1 << 20, 64 << 20, 160 << 20] {
+        let mut dump = open(&folder.join(name).join(file), &Budget::default()).unwrap();
+        let machine = dump.machine.as_mut().unwrap();
+        machine.memory = Arc::new(Hidden { inner: machine.memory.clone(), page: keep..u64::MAX });
+        let why = Linux::open(&dump).err();
+        assert!(why.as_ref().is_none_or(|why| why.len() > 20), "{keep:#x}: {why:?}");
+    }
 }
