@@ -1,7 +1,7 @@
 //! What a Windows stop means, and who probably did it.
 //!
 //! *What it is*: names of bug checks, what the commonest of them and their parameters mean, and a search for the driver
-//! that is to blame, with the evidence. [`describe`] gives structured text; reports show it.
+//! that is to blame, with the evidence. [`describe()`] gives structured text; reports show it.
 //!
 //! *What it is not*: it changes nothing and fetches nothing; it knows what the dump holds.
 //!
