@@ -298,7 +298,7 @@ impl OrcTable {
 
 /// The registers that the kernel saves at an interrupt or a system call: `struct pt_regs`, part of its interface to
 /// programs since ever (arch/x86/include/uapi/asm/ptrace.h).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PtRegs(pub [u64; 21]);
 
 impl PtRegs {
@@ -325,6 +325,13 @@ impl PtRegs {
     #[must_use]
     pub fn get(&self, number: usize) -> u64 {
         self.0.get(number).copied().unwrap_or(0)
+    }
+
+    /// Sets a register by its number; another number is ignored.
+    pub fn set(&mut self, number: usize, value: u64) {
+        if let Some(place) = self.0.get_mut(number) {
+            *place = value;
+        }
     }
 
     fn read(memory: &dyn KernelBytes, at: u64) -> Option<Self> {

@@ -9,14 +9,19 @@
 //! *Trap*: structures differ from build to build. Every offset comes from the kernel's own BTF; a member that a kernel does
 //! not have leads to the older or newer way round, never to a constant.
 
+mod code;
 mod find;
 mod kernel;
 mod log;
 mod modules;
 mod path;
 mod process;
+mod stack;
+mod threads;
 
 pub use kernel::Linux;
 pub use log::LogLine;
 pub use modules::KernelModule;
 pub use process::Process;
+pub use stack::{KernelFrame, KernelStack, KernelTrust};
+pub use threads::Thread;

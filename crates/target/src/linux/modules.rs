@@ -9,6 +9,8 @@ const MOST: usize = 1 << 16;
 /// One module.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KernelModule {
+    /// Address of its `struct module`.
+    pub at: u64,
     /// Its name.
     pub name: String,
     /// Where its code lies.
@@ -50,6 +52,7 @@ impl Linux {
             };
             let (base, size) = self.parts(module).unwrap_or((0, 0));
             modules.push(KernelModule {
+                at: module,
                 name,
                 base,
                 size,

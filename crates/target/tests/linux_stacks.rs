@@ -1,0 +1,196 @@
+//! Stacks of real Linux kernels, by what the machines carry in themselves, against what each said of itself while it ran
+//! (`/proc/PID/task/TID/stack`), and against crash 8.0.6 for a processor that panicked.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests may fail loudly")]
+
+use afterimage_dump::{Budget, open};
+use afterimage_target::linux::{KernelFrame, KernelStack, Linux};
+use serde_json::Value;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+fn vmcores() -> Option<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/vmcores");
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    eprintln!("no real machines here: not tested");
+    None
+}
+
+fn linux(folder: &Path, file: &str) -> Linux {
+    let dump = open(&folder.join(file), &Budget::default()).unwrap();
+    Linux::open(&dump).unwrap()
+}
+
+fn truth(folder: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(folder.join("TRUTH/truth.json")).unwrap()).unwrap()
+}
+
+/// As the kernel's file shows frames, without the function's length. It leaves out those of the scheduler
+/// (`in_sched_functions`: between two symbols), wherever they are.
+fn shown(linux: &Linux, stack: &KernelStack) -> Vec<String> {
+    let start = linux.symbols.address("__sched_text_start").unwrap();
+    let end = linux.symbols.address("__sched_text_end").unwrap();
+    let frames = stack.frames.iter().filter(|frame| !(start..end).contains(&frame.pc));
+    frames.map(|frame| format!("{}+{:#x}", frame.function.as_deref().unwrap(), frame.offset)).collect()
+}
+
+/// Stacks of all threads that the guest listed. Those of the kernel's workers change with their work, and those of
+/// running tasks with time.
+fn compare(name: &str, file: &str, filtered: bool) -> (usize, usize) {
+    let folder = vmcores().unwrap().join(name);
+    let (linux, truth) = (linux(&folder, file), truth(&folder));
+    let (processes, _) = linux.processes().unwrap();
+    let mut ours = HashMap::new();
+    for process in &processes {
+        let (threads, remark) = linux.threads(process);
+        assert!(remark.is_none() || filtered, "{name}: {remark:?}");
+        for thread in threads {
+            assert!(ours.insert(thread.tid, (process.pid, thread)).is_none(), "{name}: a thread stands twice");
+        }
+    }
+    let (mut agreed, mut differing, mut exact, mut missing) = (0, Vec::new(), 0, 0);
+    for process in truth["processes"].as_array().unwrap() {
+        for thread in process["threads"].as_array().unwrap() {
+            let tid = thread["tid"].as_u64().unwrap() as u32;
+            let Some((pid, own)) = ours.get(&tid) else {
+                if filtered {
+                    missing += 1;
+                    continue;
+                }
+                panic!("{name}: thread {tid} of {} is missing", process["pid"]);
+            };
+            assert_eq!(u64::from(*pid), process["pid"].as_u64().unwrap(), "{name}: {tid}");
+            let comm = thread["comm"].as_str().unwrap();
+            let theirs: Vec<&str> = thread["stack"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+            let theirs: Vec<&str> = theirs.iter().map(|frame| frame.split('/').next().unwrap()).collect();
+            let stack = linux.stack(own.task);
+            if own.comm.is_none() && filtered {
+                missing += 1;
+                continue;
+            }
+            if thread["state"] == "R" {
+                continue;
+            }
+            let frames = shown(&linux, &stack);
+            let names = |frames: &[&str]| -> Vec<String> {
+                frames.iter().map(|frame| frame.split('+').next().unwrap().to_owned()).collect()
+            };
+            let own: Vec<&str> = frames.iter().map(String::as_str).collect();
+            if names(&own) == names(&theirs) && (stack.complete || theirs.is_empty()) {
+                agreed += 1;
+                exact += usize::from(own == theirs);
+            } else {
+                differing.push((tid, comm.to_owned(), own.join(" "), theirs.join(" "), stack.end));
+            }
+        }
+    }
+    println!(
+        "{name}/{file}: {agreed} stacks agree ({exact} to the byte), {} differ, {missing} missing",
+        differing.len()
+    );
+    for (tid, comm, own, theirs, end) in &differing {
+        println!("  {tid} {comm}\n    ours   {own} ({end})\n    theirs {theirs}");
+    }
+    // Some slept elsewhere when the dump was made: then drgn, which had the kernel's debug information, is asked.
+    let peer = std::fs::read_to_string(folder.join(format!("../PEERS/{name}.drgn-0.3.0.txt"))).unwrap();
+    let drgn = |tid: u32, own: &str| {
+        let start = format!("\nTRACE {tid} ");
+        let trace = peer.split(&start).nth(1).and_then(|rest| rest.split("\nTRACE ").next()).unwrap_or_default();
+        let mut names = trace
+            .lines()
+            .filter_map(|line| line.split([' ', '+']).find(|word| !word.is_empty() && !word.starts_with('#')));
+        own.split(' ').all(|frame| names.any(|name| Some(name) == frame.split('+').next()))
+    };
+    let wrong: Vec<_> = differing.iter().filter(|thread| !drgn(thread.0, &thread.2)).collect();
+    println!("  of those that differ, drgn shows {} as we do", differing.len() - wrong.len());
+    assert!(wrong.iter().all(|thread| thread.1.starts_with("kworker")), "{name}/{file}: {wrong:#?}");
+    (agreed, missing)
+}
+
+#[test]
+fn sleeping_threads_have_the_stacks_that_the_kernel_showed() {
+    let Some(_) = vmcores() else { return };
+    for (name, file, most) in [
+        ("k6.1-live", "dump.elf.zst", 98),
+        ("k6.12-live", "kdump-zlib.flat.zst", 107),
+        ("k6.12-panic", "dump.elf.zst", 106),
+    ] {
+        let (agreed, _) = compare(name, file, false);
+        // All but the two that ran, and workers that had come to do something else.
+        assert!(agreed + 12 > most, "{name}: only {agreed}");
+    }
+}
+
+#[test]
+fn a_filtered_dump_keeps_its_stacks() {
+    let Some(_) = vmcores() else { return };
+    for file in ["d31-lzo.kdump.zst", "d31.elf.zst"] {
+        let (agreed, _) = compare("k6.12-kdump", file, true);
+        assert!(agreed > 50, "{file}: only {agreed}");
+    }
+}
+
+fn functions(frames: &[KernelFrame]) -> Vec<&str> {
+    frames.iter().filter_map(|frame| frame.function.as_deref()).collect()
+}
+
+#[test]
+fn a_panic_is_told_from_the_registers() {
+    let Some(folder) = vmcores() else { return };
+    let linux = linux(&folder.join("k6.12-panic"), "dump.elf.zst");
+    assert_eq!(linux.panicked_cpu(), 0);
+    let stack = linux.stack_of_cpu(0).unwrap();
+    println!("{}: {}", functions(&stack.frames).join(" <- "), stack.end);
+    // As crash 8.0.6 shows it, with its addresses and (below each return address) stack pointers.
+    let theirs = std::fs::read_to_string(folder.join("PEERS/k6.12-panic.crash-8.0.6.txt")).unwrap();
+    let bt = |pid: &str| -> Vec<(String, u64)> {
+        let start = theirs.lines().position(|line| line.starts_with(&format!("PID: {pid} "))).unwrap();
+        let lines = theirs.lines().skip(start + 1).take_while(|line| !line.is_empty());
+        let lines = lines.filter(|line| line.trim_start().starts_with('#'));
+        let frame = |line: &str| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            (words[2].to_owned(), u64::from_str_radix(words[4], 16).unwrap())
+        };
+        lines.map(frame).collect()
+    };
+    let check = |stack: &KernelStack, pid: &str, first: &str| {
+        let from = stack.frames.iter().position(|frame| frame.function.as_deref() == Some(first)).unwrap();
+        let own: Vec<(String, u64)> =
+            stack.frames[from..].iter().map(|frame| (frame.function.clone().unwrap(), frame.pc)).collect();
+        assert_eq!(own, bt(pid));
+        assert!(stack.complete);
+    };
+    check(&stack, "1", "panic");
+    let chain = "panic sysrq_handle_crash __handle_sysrq write_sysrq_trigger proc_reg_write vfs_write ksys_write \
+                 do_syscall_64 entry_SYSCALL_64_after_hwframe";
+    assert!(functions(&stack.frames).join(" ").ends_with(chain));
+    // The other one was in its program when it was told to stop: through an interrupt, from the program's registers.
+    let other = linux.stack_of_cpu(1).unwrap();
+    println!("{}: {}", functions(&other.frames).join(" <- "), other.end);
+    check(&other, "306", "__sysvec_reboot");
+    assert!(other.end.contains("0x403c50"), "{}", other.end);
+    assert_eq!(linux.stack(linux.current(0).unwrap()), stack);
+}
+
+#[test]
+fn processors_in_programs_and_idle_ones() {
+    let Some(folder) = vmcores() else { return };
+    for (name, file) in [("k6.1-live", "dump.elf.zst"), ("k6.12-live", "kdump-zlib.flat.zst")] {
+        let linux = linux(&folder.join(name), file);
+        let stack = linux.stack_of_cpu(1).unwrap();
+        println!("{name}: {}: {}", functions(&stack.frames).join(" <- "), stack.end);
+        if name == "k6.1-live" {
+            assert!(stack.frames.is_empty() && stack.end.starts_with("running in user mode"), "{name}: {}", stack.end);
+        } else {
+            // The program's time had just run out. crash 8.0.6 shows the same.
+            let chain = "lapic_next_event clockevents_program_event hrtimer_interrupt __sysvec_apic_timer_interrupt \
+                         sysvec_apic_timer_interrupt asm_sysvec_apic_timer_interrupt";
+            assert_eq!(functions(&stack.frames).join(" "), chain);
+        }
+        let idle = linux.stack_of_cpu(0).unwrap();
+        println!("{name}: {}: {}", functions(&idle.frames).join(" <- "), idle.end);
+        assert!(idle.complete, "{name}: {}", idle.end);
+    }
+}
