@@ -90,7 +90,7 @@ row! {
 }
 
 /// The kernel, if it is a Linux machine's dump; `None` for other dumps, which have no rows.
-fn linux<'t>(target: &'t Target, sink: &mut dyn Sink) -> Option<&'t Linux> {
+pub(super) fn linux<'t>(target: &'t Target, sink: &mut dyn Sink) -> Option<&'t Linux> {
     let dump = target.dump();
     if dump.machine.is_none() {
         sink.note("the dump is of a process: it holds no kernel");

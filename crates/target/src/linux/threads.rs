@@ -46,6 +46,12 @@ impl Linux {
         (threads, remark)
     }
 
+    /// The process id of a task, and the task as a thread; `None` if its `task_struct` is not in the dump.
+    #[must_use]
+    pub fn thread_of(&self, task: u64) -> Option<(u32, Thread)> {
+        Some((self.int(task, "task_struct", "tgid")? as u32, self.thread(task)?))
+    }
+
     pub(super) fn thread(&self, task: u64) -> Option<Thread> {
         let tid = self.int(task, "task_struct", "pid")? as u32;
         let comm = self.offset("task_struct", "comm").ok().and_then(|offset| self.text(task.wrapping_add(offset), 16));
