@@ -132,6 +132,22 @@ fn a_filtered_dump_keeps_its_stacks() {
     }
 }
 
+/// The processor that panicked has an address in its note that ORC knows nothing of; the one below it has crash's frames.
+#[test]
+fn a_kdump_tells_where_it_panicked() {
+    let Some(folder) = vmcores() else { return };
+    for file in ["d31-lzo.kdump.zst", "d31.elf.zst"] {
+        let linux = linux(&folder.join("k6.12-kdump"), file);
+        let stack = linux.stack_of_cpu(linux.panicked_cpu()).unwrap();
+        let chain = "__crash_kexec panic sysrq_handle_crash __handle_sysrq write_sysrq_trigger proc_reg_write vfs_write \
+                     ksys_write do_syscall_64 entry_SYSCALL_64_after_hwframe";
+        assert_eq!(functions(&stack.frames).join(" "), chain, "{file}: {}", stack.end);
+        assert!(stack.complete && stack.end.contains("0x443f60"), "{}", stack.end);
+        // crash 8.0.6: panic at ffffffffab6c50a6
+        assert_eq!(stack.frames[1].pc, 0xffff_ffff_ab6c_50a6);
+    }
+}
+
 fn functions(frames: &[KernelFrame]) -> Vec<&str> {
     frames.iter().filter_map(|frame| frame.function.as_deref()).collect()
 }

@@ -34,7 +34,7 @@ row! {
         /// Module that it is in.
         module: Field<String>,
         /// How it was found: `context` (where the thread slept or the processor was), `orc` (the kernel's own way),
-        /// `frame_record`, `guess`.
+        /// `call` (behind a call of the function before), `frame_record`, `guess`.
         trust: &'static str,
     }
 }

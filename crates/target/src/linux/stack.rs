@@ -3,7 +3,7 @@
 //! *What it is*: a walk from `thread.sp`, or from a processor's registers, to the outermost frame: by ORC on x86, by
 //! frame records on arm64. It goes through interrupts and the stacks that they have, since ORC tells where they came from.
 //!
-//! *What it is not*: a scan. Where the way is lost, the stack ends and says why; only code without ORC (programs made at run
+//! *What it is not*: a scan (but for one frame of kdumps, whose caller is proved). Where the way is lost, the stack ends and says why; only code without ORC (programs made at run
 //! time, kernels that were built with frame pointers) is left by its frame pointer, and frames from there on are guesses.
 //!
 //! *Trap*: `thread.sp` of a task that runs is from the last time it slept. Such a stack looks whole and is wrong.
@@ -11,7 +11,7 @@
 use super::code::Bytes;
 use super::kernel::Linux;
 use afterimage_dump::{Arch, Cpu};
-use afterimage_symbols::kernel::{OrcEntry, OrcState, OrcStop, PtRegs};
+use afterimage_symbols::kernel::{OrcEntry, OrcState, OrcStop, OrcType, PtRegs};
 use std::collections::HashSet;
 
 /// Frames at most.
@@ -28,6 +28,8 @@ pub enum KernelTrust {
     Context,
     /// By the kernel's ORC.
     Orc,
+    /// By a return address on the stack, behind a call of the very function that has no other way out.
+    Call,
     /// By a frame record, which arm64 kernels always write.
     Record,
     /// By a frame pointer where nothing says that there is one.
@@ -41,6 +43,7 @@ impl KernelTrust {
         match self {
             Self::Context => "context",
             Self::Orc => "orc",
+            Self::Call => "call",
             Self::Record => "frame_record",
             Self::Guess => "guess",
         }
@@ -223,6 +226,14 @@ impl Linux {
             }
             let found = self.orc(state.lookup());
             guessed |= found.is_none();
+            if found.is_some_and(|entry| entry.kind == OrcType::Undefined)
+                && frames.len() == 1
+                && let Some(caller) = self.called_from(&state)
+            {
+                trust = KernelTrust::Call;
+                state = caller;
+                continue;
+            }
             let entry = found.unwrap_or(OrcEntry::FRAME_POINTER);
             trust = if guessed { KernelTrust::Guess } else { KernelTrust::Orc };
             state = match state.step(&entry, &memory) {
@@ -242,6 +253,24 @@ impl Linux {
                 }
             };
         }
+    }
+
+    /// The caller of a function that has no ORC: the first address on the stack behind a call of this very function.
+    ///
+    /// The processor that panics writes its own registers for kdump in `__crash_kexec`, which is the one function that
+    /// objtool leaves out (`STACK_FRAME_NON_STANDARD`, kernel/kexec_core.c): every kdump's most wanted stack begins there.
+    fn called_from(&self, state: &OrcState) -> Option<OrcState> {
+        const FARTHEST: u64 = 4096;
+        const CALL: u64 = 0xe8;
+        let start = self.symbols.find(state.ip)?.0.address;
+        (0..FARTHEST / 8).find_map(|index| {
+            let at = state.sp.wrapping_add(8 * index);
+            let ip = self.word(at).filter(|ip| self.is_code(ip.wrapping_sub(1)))?;
+            let to = i64::from(self.number(ip.wrapping_sub(4), 4)? as i32) as u64;
+            let call = self.number(ip.wrapping_sub(5), 1)? == CALL && ip.wrapping_add(to) == start;
+            let sp = at.wrapping_add(8);
+            call.then_some(OrcState { ip, sp, bp: state.bp, exact: false, registers: None, previous: None })
+        })
     }
 
     fn sleeping_arm64(&self, task: u64, base: u64) -> KernelStack {
