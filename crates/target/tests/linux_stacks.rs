@@ -8,6 +8,7 @@ use afterimage_target::linux::{KernelFrame, KernelStack, Linux};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 fn vmcores() -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/vmcores");
@@ -145,6 +146,40 @@ fn a_kdump_tells_where_it_panicked() {
         assert!(stack.complete && stack.end.contains("0x443f60"), "{}", stack.end);
         // crash 8.0.6: panic at ffffffffab6c50a6
         assert_eq!(stack.frames[1].pc, 0xffff_ffff_ab6c_50a6);
+    }
+}
+
+/// No thread here slept in a module. So every function of every module: its name, as `/proc/kallsyms` had it, and whether
+/// its ORC says how to leave it.
+#[test]
+fn functions_of_modules_have_names_and_callers() {
+    let Some(folder) = vmcores() else { return };
+    for (name, file) in
+        [("k6.1-live", "dump.elf.zst"), ("k6.12-live", "kdump-zlib.flat.zst"), ("k6.12-kdump", "d31-lzo.kdump.zst")]
+    {
+        let linux = linux(&folder.join(name), file);
+        let text = Command::new("zcat").arg(folder.join(name).join("TRUTH/kallsyms.gz")).output().unwrap().stdout;
+        let text = String::from_utf8(text).unwrap();
+        let mut theirs: HashMap<u64, Vec<&str>> = HashMap::new();
+        for line in text.lines() {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            // What belongs to BPF is in no module.
+            if words.len() == 4 && words[3] != "[bpf]" && matches!(words[1], "t" | "T") {
+                theirs.entry(u64::from_str_radix(words[0], 16).unwrap()).or_default().push(words[2]);
+            }
+        }
+        let (mut wrong, mut without) = (Vec::new(), 0);
+        for (address, names) in &theirs {
+            let found = linux.function_at(address + 1);
+            if !found.as_ref().is_some_and(|(own, offset)| names.contains(&own.as_str()) && *offset == 1) {
+                wrong.push((address, names, found));
+            }
+            without += usize::from(!linux.tells_caller(*address) && !names[0].starts_with("__pfx_"));
+        }
+        println!("{name}: {} functions of modules, {} wrong, {without} without ORC", theirs.len(), wrong.len());
+        println!("{:x?}", wrong.iter().take(6).collect::<Vec<_>>());
+        assert!(theirs.len() > 300 && wrong.is_empty(), "{name}");
+        assert!(without * 50 < theirs.len(), "{name}: {without}");
     }
 }
 

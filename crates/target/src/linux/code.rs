@@ -5,11 +5,11 @@
 
 use super::kernel::Linux;
 use afterimage_dump::{MemoryExt, Virt};
-use afterimage_symbols::kernel::{KernelBytes, OrcEntry, OrcTable, OrcVersion};
+use afterimage_symbols::kernel::{KernelBytes, OrcEntry, OrcTable, OrcType, OrcVersion};
 use std::sync::OnceLock;
 
-/// Bytes of one part of an ORC table at most: some ten times what kernels have.
-const MAX_ORC: u64 = 64 << 20;
+/// Bytes of one part of an ORC table at most: some five times what kernels have.
+const MAX_ORC: u64 = 16 << 20;
 /// Symbols of a module at most.
 const MAX_SYMBOLS: u64 = 1 << 20;
 /// Bytes of an `Elf64_Sym`.
@@ -159,6 +159,19 @@ impl Linux {
     /// Whether an address lies in code that is known.
     pub(super) fn is_code(&self, address: u64) -> bool {
         self.own_code(address) || self.code().module(address).is_some()
+    }
+
+    /// Whether the kernel tells how to leave the code at an address.
+    #[must_use]
+    pub fn tells_caller(&self, address: u64) -> bool {
+        self.orc(address).is_some_and(|entry| entry.kind != OrcType::Undefined)
+    }
+
+    /// The function that holds an address, in the kernel or a module, with the distance from its start.
+    #[must_use]
+    pub fn function_at(&self, address: u64) -> Option<(String, u64)> {
+        let named = self.name_of(address, address);
+        Some((named.function?, named.offset))
     }
 
     /// The function that holds `lookup`, and the distance of `pc` from its start.
