@@ -149,6 +149,51 @@ fn a_kdump_tells_where_it_panicked() {
     }
 }
 
+/// crash 8.0.6 had the kernel's debug information. Its frames of every task, those of the scheduler and of the idle tasks
+/// too, by name and address.
+#[test]
+fn all_stacks_are_those_that_crash_shows() {
+    let Some(folder) = vmcores() else { return };
+    let linux = linux(&folder.join("k6.12-live"), "kdump-zlib.flat.zst");
+    let text = std::fs::read_to_string(folder.join("PEERS/k6.12-live.crash-8.0.6.foreach-bt.txt")).unwrap();
+    // Of several names for one place, crash shows another one than the kernel does; and not the compiler's suffix.
+    let mut aliases: HashMap<u64, Vec<&str>> = HashMap::new();
+    for symbol in linux.symbols.iter() {
+        aliases.entry(symbol.address).or_default().push(symbol.name);
+    }
+    let (mut same, mut differing) = (0, Vec::new());
+    for block in text.split("\nPID: ").skip(1) {
+        let task = block.split("TASK: ").nth(1).unwrap().split_whitespace().next().unwrap();
+        let task = u64::from_str_radix(task, 16).unwrap();
+        let lines = block.lines().filter(|line| line.trim_start().starts_with('#'));
+        let theirs: Vec<(String, u64)> = lines
+            .map(|line| {
+                let words: Vec<&str> = line.split(']').nth(1).unwrap().split_whitespace().collect();
+                (words[0].to_owned(), u64::from_str_radix(words[2], 16).unwrap())
+            })
+            .collect();
+        // Where a processor was, crash shows with its registers and not as a frame.
+        let skip = usize::from(block.contains("[exception RIP:"));
+        let stack = linux.stack(task);
+        let own: Vec<&KernelFrame> = stack.frames.iter().skip(skip).collect();
+        let alike = |own: &KernelFrame, theirs: &(String, u64)| {
+            own.pc == theirs.1
+                && aliases[&(own.pc - own.offset)].iter().any(|name| name.trim_end_matches(".isra.0") == theirs.0)
+        };
+        if own.len() == theirs.len() && own.iter().zip(&theirs).all(|(own, theirs)| alike(own, theirs)) {
+            same += 1;
+        } else {
+            let own: Vec<String> = own.iter().map(|frame| format!("{frame} {:#x}", frame.pc)).collect();
+            differing.push((block.lines().next().unwrap(), own, theirs));
+        }
+    }
+    println!("crash: {same} stacks are the same, {} differ", differing.len());
+    for (who, own, theirs) in &differing {
+        println!("  {who}\n    ours   {own:x?}\n    theirs {theirs:x?}");
+    }
+    assert!(same > 100 && differing.is_empty());
+}
+
 /// No thread here slept in a module. So every function of every module: its name, as `/proc/kallsyms` had it, and whether
 /// its ORC says how to leave it.
 #[test]

@@ -522,6 +522,32 @@ mod tests {
         assert_eq!(state.step(&regs, &Stack(0x1000, saved[..20].to_vec())), Err(OrcStop::Unreadable(0x1000)));
     }
 
+    /// Whatever stands there: an answer or none.
+    #[test]
+    fn nonsense_is_survived() {
+        let mut seed = 1u64;
+        let mut random = || {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 32) as u32
+        };
+        for round in 0..2000u64 {
+            let addresses: Vec<u8> = (0..random() % 9).flat_map(|_| random().to_le_bytes()).collect();
+            let entries: Vec<u8> = (0..random() % 64).map(|_| random() as u8).collect();
+            let version = [None, Some(OrcVersion::V1), Some(OrcVersion::V3), Some(OrcVersion::V4)][round as usize % 4];
+            let at = if round % 2 == 0 { u64::MAX - 9 } else { 0x1000 };
+            let Some(table) = OrcTable::new(at, addresses, entries, version) else { continue };
+            let sp = u64::from(random() % 300) + 0xf80;
+            let mut state = OrcState { ip: at, sp, bp: u64::MAX, exact: true, registers: None, previous: None };
+            for ip in [0, at, u64::MAX, u64::from(random())] {
+                let Some(entry) = table.find(ip) else { continue };
+                let stack = Stack(0x1000, (0..40).map(|_| u64::from(random()) << 32).collect());
+                if let Ok(caller) = state.step(&entry, &stack) {
+                    state = OrcState { sp, ..caller };
+                }
+            }
+        }
+    }
+
     #[test]
     fn addresses_are_found_between_their_neighbours() {
         // Three entries for 0x2000, 0x2010 and 0x2020, at 0x1000.
