@@ -172,6 +172,7 @@ pub static TABLES: &[Table] = &[
     table!("kernel", None, rows::KernelRow, &[], rows::linux::kernel),
     table!("kernel_log", None, rows::KernelLogRow, &[], rows::linux::log),
     table!("processes", None, rows::ProcessRow, &[], rows::linux::processes),
+    table!("kernel_frames", None, rows::KernelFrameRow, rows::kernel_frames::PARAMS, rows::kernel_frames::run),
     table!("kernel_modules", None, rows::KernelModuleRow, &[], rows::linux::modules),
     table!("open_files", None, rows::OpenFileRow, &[PID], rows::linux_files::open_files),
     table!("sockets", None, rows::SocketRow, &[PID], rows::linux_files::sockets),

@@ -7,6 +7,7 @@ use crate::output::clean;
 use crate::output::style::{DIM, ERROR, HEADING, paint};
 use afterimage_dump::Machine;
 use afterimage_target::Target;
+use afterimage_target::linux::KernelTrust;
 use std::io::{self, Write};
 
 /// Processors that are shown without `--verbose`.
@@ -54,6 +55,9 @@ pub fn write(target: &Target, machine: &Machine, common: &Common, out: &mut dyn 
     if machine.cpus.len() > most {
         writeln!(out, "  {}", paint(DIM, &format!("and {} more (--verbose shows all)", machine.cpus.len() - most)))?;
     }
+    if diagnosis.kind == "panic" {
+        panic_stack(target, common, out)?;
+    }
     last_lines(target, diagnosis.kind == "panic", common, out)?;
     if !diagnosis.advice.is_empty() {
         heading(out, "What to do next")?;
@@ -63,6 +67,27 @@ pub fn write(target: &Target, machine: &Machine, common: &Common, out: &mut dyn 
     }
     dump_line(target, out)?;
     remarks(target, common, out)
+}
+
+/// What the processor that panicked was doing, from its registers in the dump.
+fn panic_stack(target: &Target, common: &Common, out: &mut dyn Write) -> io::Result<()> {
+    const FRAMES: usize = 30;
+    let Ok(linux) = target.linux() else { return Ok(()) };
+    let cpu = linux.panicked_cpu();
+    let Some(stack) = linux.stack_of_cpu(cpu) else { return Ok(()) };
+    let task = linux.running_on(cpu).map(|(pid, comm)| format!(", {} ({pid})", clean(&comm))).unwrap_or_default();
+    heading(out, &format!("Where processor {cpu} panicked{task}"))?;
+    let most = if common.verbose { usize::MAX } else { FRAMES };
+    for (index, frame) in stack.frames.iter().take(most).enumerate() {
+        let guess = if frame.trust == KernelTrust::Guess { paint(DIM, "  a guess") } else { String::new() };
+        let place = paint(DIM, &format!("{:#018x}", frame.pc));
+        writeln!(out, "  {index:>3}  {place}  {}{guess}", clean(&frame.to_string()))?;
+    }
+    if stack.frames.len() > most {
+        let more = format!("and {} more (--verbose shows all)", stack.frames.len() - most);
+        writeln!(out, "  {}", paint(DIM, &more))?;
+    }
+    writeln!(out, "  {}", paint(DIM, &wrapped(&stack.end, 2)))
 }
 
 /// The end of the kernel's log: of a panic, all from the last sign of trouble on.

@@ -1,4 +1,5 @@
-//! What a Linux kernel carries in itself: its symbols (kallsyms) and its types (BTF).
+//! What a Linux kernel carries in itself: its symbols (kallsyms), its types (BTF), and how to unwind
+//! its stacks (ORC).
 //!
 //! *What it is*: parsers that work on the memory of a machine, with no file and no hint but a place to look at.
 //!
@@ -9,9 +10,11 @@
 
 mod btf;
 mod kallsyms;
+mod orc;
 
 pub use btf::{Btf, Member, TypeId};
 pub use kallsyms::{DIGITS, Kallsyms, KallsymsError, KernelSymbol};
+pub use orc::{KernelBytes, OrcEntry, OrcRegister, OrcState, OrcStop, OrcTable, OrcType, OrcVersion, PtRegs};
 
 /// Bytes by physical address.
 pub trait PhysBytes {

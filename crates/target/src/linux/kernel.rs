@@ -1,12 +1,13 @@
 //! The kernel itself: found, proved, and ready to be asked by names.
 
+use super::code::Code;
 use super::find::{self, Physical};
 use afterimage_dump::paging::{Layout, PageTables, Software};
 use afterimage_dump::system::vmcoreinfo::value;
-use afterimage_dump::{Arch, Dump, Endian, Machine, Memory, MemoryExt, Virt};
+use afterimage_dump::{Arch, Cpu, Dump, Endian, Machine, Memory, MemoryExt, Virt};
 use afterimage_symbols::kernel::{Btf, DIGITS, Kallsyms, PhysBytes};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// `__START_KERNEL_map` (arch/x86/include/asm/page_64_types.h).
 const KERNEL_MAP: u64 = 0xffff_ffff_8000_0000;
@@ -31,6 +32,11 @@ pub struct Linux {
     layout: Layout,
     machine: Arc<dyn afterimage_dump::PhysMemory>,
     offsets: Mutex<HashMap<String, Option<u64>>>,
+    pub(super) arch: Arch,
+    pub(super) cpus: Vec<Cpu>,
+    pub(super) code: OnceLock<Code>,
+    /// Tasks of all threads by their process's number, where rings break.
+    pub(super) groups: OnceLock<HashMap<u32, Vec<u64>>>,
 }
 
 impl Linux {
@@ -137,6 +143,10 @@ impl Linux {
             layout,
             machine: physical,
             offsets: Mutex::default(),
+            arch,
+            cpus: machine.cpus.clone(),
+            code: OnceLock::new(),
+            groups: OnceLock::new(),
         })
     }
 
@@ -243,9 +253,9 @@ impl Linux {
         let seconds = self.offset("timekeeper", "xtime_sec").ok()?;
         // tk_core is {seqcount, timekeeper}, and the latter is aligned to 8.
         [8u64, 0, 16].into_iter().find_map(|skip| {
-            let at = core + skip;
-            let (real, boot) = (self.word(at + real)? as i64, self.word(at + boot)? as i64);
-            let now = self.word(at + seconds)? as i64;
+            let at = core.wrapping_add(skip);
+            let (real, boot) = (self.word(at.wrapping_add(real))? as i64, self.word(at.wrapping_add(boot))? as i64);
+            let now = self.word(at.wrapping_add(seconds))? as i64;
             let start = real.checked_sub(boot)?;
             let uptime = now.checked_sub(start / 1_000_000_000)?;
             ((1_000_000_000..8_000_000_000).contains(&now) && (0..1 << 31).contains(&uptime))

@@ -9,6 +9,7 @@
 //! *Trap*: structures differ from build to build. Every offset comes from the kernel's own BTF; a member that a kernel does
 //! not have leads to the older or newer way round, never to a constant.
 
+mod code;
 mod files;
 mod find;
 mod kernel;
@@ -19,6 +20,8 @@ mod path;
 mod process;
 mod regions;
 mod sockets;
+mod stack;
+mod threads;
 mod values;
 
 pub use files::OpenFile;
@@ -29,3 +32,5 @@ pub use mounts::Mount;
 pub use process::Process;
 pub use regions::{ProcessRegion, Variable};
 pub use sockets::Socket;
+pub use stack::{KernelFrame, KernelStack, KernelTrust};
+pub use threads::Thread;

@@ -9,6 +9,8 @@ const MOST: usize = 1 << 16;
 /// One module.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KernelModule {
+    /// Address of its `struct module`.
+    pub at: u64,
     /// Its name.
     pub name: String,
     /// Where its code lies.
@@ -50,6 +52,7 @@ impl Linux {
             };
             let (base, size) = self.parts(module).unwrap_or((0, 0));
             modules.push(KernelModule {
+                at: module,
                 name,
                 base,
                 size,
@@ -67,8 +70,9 @@ impl Linux {
             const CORE: u64 = 4;
             let each = self.size("module_memory").ok()?;
             let base = self.pointer(module.wrapping_add(parts), "module_memory", "base")?;
-            let sizes = (0..CORE)
-                .filter_map(|part| self.int(module.wrapping_add(parts + part * each), "module_memory", "size"));
+            let sizes = (0..CORE).filter_map(|part| {
+                self.int(module.wrapping_add(part.wrapping_mul(each).wrapping_add(parts)), "module_memory", "size")
+            });
             return Some((base, sizes.sum()));
         }
         let base = self.pointer(module, "module", "core_layout.base")?;

@@ -107,14 +107,20 @@ impl Linux {
         Ok(tasks)
     }
 
-    /// Processes by the tree of numbers: an xarray of `struct pid`.
+    /// Processes by the tree of numbers.
     fn numbered(&self) -> Result<Vec<(u32, u64)>, String> {
         const TGID: u64 = 1;
+        self.numbers(TGID)
+    }
+
+    /// Numbers and tasks by the tree of numbers, an xarray of `struct pid`: what has it as its number of this kind
+    /// (`enum pid_type`: 0 a thread's, 1 a process's).
+    pub(super) fn numbers(&self, kind: u64) -> Result<Vec<(u32, u64)>, String> {
         const LINK: u64 = 16;
         let tree = self.symbol("init_pid_ns")? + self.offset("pid_namespace", "idr.idr_rt.xa_head")?;
         let numbers = self.offset("pid", "numbers")? + self.offset("upid", "nr")?;
-        let first = self.offset("pid", "tasks")? + TGID * 8;
-        let links = self.offset("task_struct", "pid_links")? + TGID * LINK;
+        let first = self.offset("pid", "tasks")? + kind * 8;
+        let links = self.offset("task_struct", "pid_links")? + kind * LINK;
         let mut processes = Vec::new();
         for pid in self.xarray(self.word(tree).ok_or("its root is not in the dump")?)? {
             let number = self.number(pid.wrapping_add(numbers), 4).map(|number| number as u32);
@@ -222,19 +228,23 @@ impl Linux {
     /// The task that ran on a processor: its number and short name.
     #[must_use]
     pub fn running_on(&self, cpu: u32) -> Option<(u32, String)> {
-        let base = self.word(self.symbols.address("__per_cpu_offset")? + 8 * u64::from(cpu))?;
+        let thread = self.thread(self.current(cpu)?)?;
+        Some((thread.tid, thread.comm?))
+    }
+
+    /// Address of the task that ran on a processor.
+    #[must_use]
+    pub fn current(&self, cpu: u32) -> Option<u64> {
+        let base = self.word(self.symbols.address("__per_cpu_offset")?.wrapping_add(8 * u64::from(cpu)))?;
         // Of the processor's own memory: a variable of its own, from 6.2 to 6.14 a member of a structure.
         let place = match self.symbols.address("pcpu_hot") {
             Some(hot) => hot.wrapping_add(self.offset("pcpu_hot", "current_task").ok()?),
             None => self.symbols.address("current_task").or_else(|| self.symbols.address("__entry_task"))?,
         };
-        let task = self.word(base.wrapping_add(place))?;
-        let pid = self.int(task, "task_struct", "pid")? as u32;
-        let comm = self.text(task.wrapping_add(self.offset("task_struct", "comm").ok()?), 16)?;
-        Some((pid, comm))
+        self.word(base.wrapping_add(place))
     }
 
-    fn state(&self, task: u64) -> Option<char> {
+    pub(super) fn state(&self, task: u64) -> Option<char> {
         // `__state` since 5.14, and 32 bits wide since; `state` was a long.
         let state = match self.int(task, "task_struct", "__state") {
             Some(state) => state,
@@ -245,9 +255,7 @@ impl Linux {
         Some(match (state | exit) & 0x7f {
             _ if state & NOLOAD != 0 && state & 2 != 0 => 'I',
             0 => 'R',
-            bits => {
-                *["S", "D", "T", "t", "X", "Z", "P"].get(bits.trailing_zeros() as usize)?.chars().next().as_ref()?
-            }
+            bits => *['S', 'D', 'T', 't', 'X', 'Z', 'P'].get(bits.trailing_zeros() as usize)?,
         })
     }
 }

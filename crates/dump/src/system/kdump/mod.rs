@@ -1,6 +1,6 @@
 //! kdump-compressed files of makedumpfile, QEMU and the diskdump before them; packed with zlib, LZO, snappy, zstd or not.
 //!
-//! *What it is not*: flattened files (`makedumpfile -F`, QEMU) are put straight by [`super::flattened`] first.
+//! *What it is not*: flattened files (`makedumpfile -F`, QEMU) are put straight by `super::flattened` first.
 //!
 //! *Example*: block 0 is the header, block 1 the sub-header, then two bitmaps, then one descriptor for each page held.
 //!

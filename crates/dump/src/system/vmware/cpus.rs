@@ -1,8 +1,8 @@
 //! Registers out of the `cpu` group.
 //!
-//! *Trap*: the same register comes in two ways, by the age of the program: as a number of its own (`rax` [cpu]), or in a
-//! block of all of them (`gpregs` [cpu]); control registers as `CR64` [cpu][number] or a block; the interrupt table as
-//! `IDTR` [cpu][part] of 4 bytes or a block of limit (2) and base (8).
+//! *Trap*: the same register comes in two ways, by the age of the program: as a number of its own (`rax[cpu]`), or in a
+//! block of all of them (`gpregs[cpu]`); control registers as `CR64[cpu][number]` or a block; the interrupt table as
+//! `IDTR[cpu][part]` of 4 bytes or a block of limit (2) and base (8).
 
 use super::tags::{Content, Group, Tag, small_block, walk};
 use crate::bytes::Fields;

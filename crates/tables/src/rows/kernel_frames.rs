@@ -1,0 +1,155 @@
+//! The kernel's stacks of a machine: one row a frame.
+//!
+//! *Trap*: a stack without frames has no row. Why there is none stands in a note, one for each reason.
+
+use super::linux::linux;
+use crate::cell::{Absent, Addr, Field};
+use crate::declare::row;
+use crate::sink::Sink;
+use crate::table::{Param, Params, TableError, emit};
+use afterimage_target::Target;
+use afterimage_target::linux::{KernelStack, Linux, Thread};
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+row! {
+    /// The kernel's stacks: of every task that slept in the kernel or was interrupted there, innermost frame first.
+    KernelFrameRow {
+        /// Process id.
+        pid: Field<u32>,
+        /// Thread id.
+        tid: Field<u32>,
+        /// Short name of the thread.
+        comm: Field<String>,
+        /// The processor that ran the thread.
+        cpu: Field<u32>,
+        /// Number of the frame, from 0, the innermost.
+        index: u32,
+        /// Address in the code: where the frame goes on, or where it was interrupted.
+        pc: Addr,
+        /// Function that holds it.
+        function: Field<String>,
+        /// Distance from the start of the function.
+        offset: Field<u64>,
+        /// Module that it is in.
+        module: Field<String>,
+        /// How it was found: `context` (where the thread slept or the processor was), `orc` (the kernel's own way),
+        /// `call` (behind a call of the function before), `frame_record`, `guess`.
+        trust: &'static str,
+    }
+}
+
+pub(crate) const PARAMS: &[Param] = &[
+    Param { name: "pid", doc: "only the threads of this process" },
+    Param { name: "cpu", doc: "only what this processor ran" },
+];
+
+/// Rows go to the sink; what has none is counted by reason.
+struct Writer<'s> {
+    sink: &'s mut dyn Sink,
+    missing: BTreeMap<String, usize>,
+    /// Ends are told when one process or processor was asked for.
+    ends: bool,
+}
+
+impl Writer<'_> {
+    fn stack(&mut self, pid: Option<u32>, thread: Option<&Thread>, stack: KernelStack) -> ControlFlow<()> {
+        let not_here = || Absent::because("its task_struct is not in the dump");
+        let unnamed = || Absent::because("no symbol holds it");
+        if stack.frames.is_empty() {
+            // The same reason with another address is the same reason.
+            let reason = stack.end.split(" at 0x").next().unwrap_or_default().to_owned();
+            *self.missing.entry(reason).or_default() += 1;
+        } else if self.ends || !stack.complete {
+            let who = thread.map_or_else(|| "a processor".to_owned(), |thread| format!("thread {}", thread.tid));
+            self.sink.note(&format!("{who}: the stack ends: {}", stack.end));
+        }
+        for (index, frame) in stack.frames.into_iter().enumerate() {
+            let named = frame.function.is_some();
+            let row = KernelFrameRow {
+                pid: pid.ok_or_else(not_here),
+                tid: thread.map(|thread| thread.tid).ok_or_else(not_here),
+                comm: thread.and_then(|thread| thread.comm.clone()).ok_or_else(not_here),
+                cpu: stack.cpu.ok_or(Absent::because("it was not running")),
+                index: index as u32,
+                pc: Addr(frame.pc),
+                function: frame.function.ok_or_else(unnamed),
+                offset: if named { Ok(frame.offset) } else { Err(unnamed()) },
+                module: frame.module.ok_or(Absent::because("it is in no module")),
+                trust: frame.trust.word(),
+            };
+            emit(self.sink, row)?;
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn cpu(&mut self, linux: &Linux, cpu: u32) -> ControlFlow<()> {
+        let Some(stack) = linux.stack_of_cpu(cpu) else { return ControlFlow::Continue(()) };
+        let running = linux.current(cpu).and_then(|task| linux.thread_of(task));
+        let pid = running.as_ref().map(|(pid, _)| *pid);
+        self.stack(pid, running.as_ref().map(|(_, thread)| thread), stack)
+    }
+
+    fn finish(self) {
+        for (reason, count) in self.missing {
+            let stacks = if count == 1 { "one stack has" } else { "stacks have" };
+            let count = if count == 1 { String::new() } else { format!("{count} ") };
+            self.sink.note(&format!("{count}{stacks} no frames: {reason}"));
+        }
+    }
+}
+
+pub(crate) fn run(target: &Target, params: &Params, sink: &mut dyn Sink) -> Result<(), TableError> {
+    let (pid, cpu) = (params.number("pid")?, params.number("cpu")?);
+    let Some(linux) = linux(target, sink) else { return Ok(()) };
+    let mut writer = Writer { sink, missing: BTreeMap::new(), ends: pid.is_some() || cpu.is_some() };
+    let cpus = target.dump().machine.iter().flat_map(|machine| &machine.cpus).map(|cpu| cpu.index);
+    if let Some(cpu) = cpu {
+        let known = cpus.into_iter().find(|own| u64::from(*own) == cpu);
+        let known = known.ok_or_else(|| TableError::NoSuch(format!("the dump has no processor {cpu}")))?;
+        let _ = writer.cpu(linux, known);
+        writer.finish();
+        return Ok(());
+    }
+    let (processes, remarks) = match linux.processes() {
+        Ok(found) => found,
+        Err(why) => {
+            writer.sink.note(&why);
+            return Ok(());
+        }
+    };
+    if let Some(pid) = pid
+        && pid != 0
+        && !processes.iter().any(|process| u64::from(process.pid) == pid)
+    {
+        return Err(TableError::NoSuch(format!("the machine had no process {pid}")));
+    }
+    let asked = |own: u32| pid.is_none_or(|pid| pid == u64::from(own));
+    // The idle tasks are in no list of processes; those that ran are found by their processors.
+    if asked(0) {
+        for cpu in cpus {
+            let idle = linux.current(cpu).and_then(|task| linux.thread_of(task)).is_some_and(|(pid, _)| pid == 0);
+            if idle && writer.cpu(linux, cpu).is_break() {
+                return Ok(());
+            }
+        }
+    }
+    for process in processes.iter().filter(|process| asked(process.pid)) {
+        let (threads, remark) = linux.threads(process);
+        for thread in &threads {
+            if writer.stack(Some(process.pid), Some(thread), linux.stack(thread.task)).is_break() {
+                return Ok(());
+            }
+        }
+        if let Some(remark) = remark {
+            writer.sink.note(&remark);
+        }
+    }
+    if pid.is_none() {
+        for remark in remarks {
+            writer.sink.note(&remark);
+        }
+    }
+    writer.finish();
+    Ok(())
+}
