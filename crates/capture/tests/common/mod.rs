@@ -53,9 +53,19 @@ impl Lab {
     }
 
     /// The command that runs `program` under watch; its dumps go to [`Lab::dumps`].
+    ///
+    /// *Trap*: a watcher leaves a signal ignored that it found ignored, and `nohup` ignores SIGHUP for all that it starts,
+    /// these tests too. They start with it as a terminal would give it.
     pub fn supervise(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new(supervise());
         command.arg(self.dumps()).arg(program.as_ref()).current_dir(self.dir.path());
+        // SAFETY: signal(2) may be called between fork and exec.
+        unsafe {
+            std::os::unix::process::CommandExt::pre_exec(&mut command, || {
+                libc::signal(libc::SIGHUP, libc::SIG_DFL);
+                Ok(())
+            });
+        }
         command
     }
 
