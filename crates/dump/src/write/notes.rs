@@ -228,7 +228,9 @@ pub fn thread_names(names: &[(u32, String)]) -> Note {
 /// afterimage's note of facts.
 #[must_use]
 pub fn facts(facts: &[(&str, Vec<u8>)]) -> Note {
-    let mut out = Vec::new();
+    // Values may be whole streams of another container: a buffer that grew by doubling would hold them three times.
+    let len = facts.iter().map(|(key, value)| key.len() + 1 + size_of::<u64>() + value.len()).sum();
+    let mut out = Vec::with_capacity(len);
     for (key, value) in facts {
         out.extend_from_slice(key.as_bytes());
         out.push(0);
