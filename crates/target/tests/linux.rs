@@ -1,25 +1,25 @@
 //! Real Linux machines, understood from their memory alone, against what each said of itself while it ran.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests may fail loudly")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests may fail loudly"
+)]
+
+mod common;
 
 use afterimage_dump::system::vmcoreinfo;
 use afterimage_dump::{Budget, Extent, Fault, Memory, Phys, PhysMemory, open};
 use afterimage_target::linux::Linux;
+use common::{truth, vmcores};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
-
-fn vmcores() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/vmcores");
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    eprintln!("no real machines here: not tested");
-    None
-}
 
 const DUMPS: [(&str, &str); 5] = [
     ("k6.1-live", "dump.elf.zst"),
@@ -35,8 +35,7 @@ fn machines_say_the_same_of_themselves() {
     for (name, file) in DUMPS {
         let dump = open(&folder.join(name).join(file), &Budget::default()).unwrap();
         let linux = Linux::open(&dump).unwrap_or_else(|why| panic!("{name}: {why}"));
-        let truth: Value =
-            serde_json::from_slice(&std::fs::read(folder.join(name).join("TRUTH/truth.json")).unwrap()).unwrap();
+        let truth = truth(&folder.join(name));
         let shown = format!("{name}/{file}");
         kallsyms(&shown, &linux, &folder.join(name));
         assert!(
@@ -197,8 +196,7 @@ fn a_kernel_is_found_without_any_hint() {
         let linux = Linux::open(&dump).unwrap_or_else(|why| panic!("{name}: {why}"));
         assert_eq!(linux.vmcoreinfo, None);
         kallsyms(name, &linux, &folder.join(name));
-        let truth: Value =
-            serde_json::from_slice(&std::fs::read(folder.join(name).join("TRUTH/truth.json")).unwrap()).unwrap();
+        let truth = truth(&folder.join(name));
         processes(&format!("{name}/{file}"), &linux, &truth);
     }
 }

@@ -1,28 +1,27 @@
 //! Open files, sockets, mappings, environments and mounts of real Linux machines, against what each guest said while it ran.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests may fail loudly")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests may fail loudly"
+)]
+
+mod common;
 
 use afterimage_dump::{Absence, Budget, Extent, Fault, Memory, Phys, PhysMemory, open};
 use afterimage_target::linux::{Linux, OpenFile, Socket};
+use common::{truth, vmcores};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-
-fn vmcores() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/vmcores");
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    eprintln!("no real machines here: not tested");
-    None
-}
 
 fn machine(folder: &Path, name: &str, file: &str) -> (Linux, Value) {
     let dump = open(&folder.join(name).join(file), &Budget::default()).unwrap();
     let linux = Linux::open(&dump).unwrap_or_else(|why| panic!("{name}: {why}"));
-    let truth = std::fs::read(folder.join(name).join("TRUTH/truth.json")).unwrap();
-    (linux, serde_json::from_slice(&truth).unwrap())
+    (linux, truth(&folder.join(name)))
 }
 
 const WHOLE: [(&str, &str); 3] =

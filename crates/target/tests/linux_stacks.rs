@@ -1,31 +1,27 @@
 //! Stacks of real Linux kernels, by what the machines carry in themselves, against what each said of itself while it ran
 //! (`/proc/PID/task/TID/stack`), and against crash 8.0.6 for a processor that panicked.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests may fail loudly")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests may fail loudly"
+)]
+
+mod common;
 
 use afterimage_dump::{Budget, open};
 use afterimage_target::linux::{KernelFrame, KernelStack, Linux};
+use common::{truth, vmcores};
 use serde_json::Value;
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
-
-fn vmcores() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/vmcores");
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    eprintln!("no real machines here: not tested");
-    None
-}
 
 fn linux(folder: &Path, file: &str) -> Linux {
     let dump = open(&folder.join(file), &Budget::default()).unwrap();
     Linux::open(&dump).unwrap()
-}
-
-fn truth(folder: &Path) -> Value {
-    serde_json::from_slice(&std::fs::read(folder.join("TRUTH/truth.json")).unwrap()).unwrap()
 }
 
 /// As the kernel's file shows frames, without the function's length. It leaves out those of the scheduler

@@ -12,73 +12,11 @@
 mod common;
 
 use afterimage_target::{FileMatch, Module, Options, Target};
+use common::server::{Manner, Server};
 use common::{samples, target_with};
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-
-/// What a server answers.
-#[derive(Clone, Copy, PartialEq)]
-enum Manner {
-    Good,
-    /// Accepts, and never says a word.
-    Silent,
-    /// Promises the whole file and closes half-way.
-    Truncated,
-    /// Fails.
-    Broken,
-}
-
-struct Server {
-    url: String,
-    asked: Arc<Mutex<Vec<String>>>,
-}
-
-impl Server {
-    fn start(manner: Manner, files: HashMap<String, Vec<u8>>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let (log, files) = (asked.clone(), Arc::new(files));
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let (log, files) = (log.clone(), files.clone());
-                std::thread::spawn(move || answer(stream, manner, &files, &log));
-            }
-        });
-        Self { url, asked }
-    }
-
-    fn asked(&self) -> Vec<String> {
-        self.asked.lock().unwrap().clone()
-    }
-}
-
-fn answer(mut stream: TcpStream, manner: Manner, files: &HashMap<String, Vec<u8>>, log: &Mutex<Vec<String>>) {
-    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
-    let Some(Ok(first)) = lines.next() else { return };
-    while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
-    let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
-    log.lock().unwrap().push(path.clone());
-    let head = |status: &str, length: usize| {
-        format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n")
-    };
-    let _ = match (manner, files.get(&path)) {
-        (Manner::Silent, _) => {
-            std::thread::sleep(Duration::from_secs(30));
-            Ok(())
-        }
-        (Manner::Broken, _) => stream.write_all(head("500 Oops", 0).as_bytes()),
-        (_, None) => stream.write_all(head("404 Not Found", 0).as_bytes()),
-        (_, Some(file)) => {
-            let sent = if manner == Manner::Truncated { file.len() / 2 } else { file.len() };
-            stream.write_all(head("200 OK", file.len()).as_bytes()).and_then(|()| stream.write_all(&file[..sent]))
-        }
-    };
-}
 
 struct Lab {
     dump: PathBuf,

@@ -34,6 +34,9 @@ const BESIDE: [&str; 11] =
 /// `check-images`.
 pub fn check_images(_arguments: &[String]) -> anyhow::Result<()> {
     let shared = tools::shared().context("../shared with samples is needed")?;
+    for tool in ["crash", "makedumpfile", "zstd"] {
+        ensure!(tools::has(tool), "{tool} is needed: apt-get install {tool}");
+    }
     let program = tools::program(true)?;
     let python = peers()?;
     let folder = tempfile::Builder::new().prefix("afterimage-images").tempdir()?;
@@ -176,24 +179,20 @@ impl Checks {
             let again = self.drgn(&new, lime)?;
             ensure!(again == same, "{shown}: drgn reads {again}");
             let mut said = vec!["drgn".to_owned()];
-            if tools::has("makedumpfile") {
-                let mut dmesg = Command::new("makedumpfile");
-                dmesg.args(["--dump-dmesg", "-f"]).arg(&new).arg(&log);
-                let done = dmesg.output()?.status.success();
-                let lines = std::fs::read_to_string(&log).map_or(0, |text| text.lines().count());
-                // A distribution's makedumpfile may be built without snappy and zstd.
-                let optional = shown.contains("snappy") || shown.contains("zstd");
-                ensure!(done || optional, "{shown}: makedumpfile refuses it");
-                said.push(if done {
-                    format!("makedumpfile ({lines} lines of log)")
-                } else {
-                    "not this makedumpfile".into()
-                });
-            }
-            if tools::has("crash") {
-                let output = stdout_of(Command::new("crash").arg("--osrelease").arg(&new))?;
-                said.push(format!("crash ({})", String::from_utf8_lossy(&output).trim()));
-            }
+            let mut dmesg = Command::new("makedumpfile");
+            dmesg.args(["--dump-dmesg", "-f"]).arg(&new).arg(&log);
+            let done = dmesg.output()?.status.success();
+            let lines = std::fs::read_to_string(&log).map_or(0, |text| text.lines().count());
+            // A distribution's makedumpfile may be built without snappy and zstd.
+            let optional = shown.contains("snappy") || shown.contains("zstd");
+            ensure!(done || optional, "{shown}: makedumpfile refuses it");
+            said.push(if done {
+                format!("makedumpfile ({lines} lines of log)")
+            } else {
+                "not this makedumpfile".into()
+            });
+            let output = stdout_of(Command::new("crash").arg("--osrelease").arg(&new))?;
+            said.push(format!("crash ({})", String::from_utf8_lossy(&output).trim()));
             println!("  our {shown} is read by {}", said.join(", "));
         }
         // Through each of our forms and back.
@@ -231,16 +230,12 @@ impl Checks {
             let primary = layers.iter().find(|layer| {
                 std::fs::metadata(layer).is_ok_and(|m| std::fs::metadata(&raw).is_ok_and(|raw| m.len() == raw.len()))
             });
-            match primary {
-                Some(layer) => {
-                    ensure!(std::fs::read(layer)? == std::fs::read(&raw)?, "{shown}: volatility3 reads something else");
-                    println!("  volatility3 reads the same from our {shown}");
-                }
-                None => println!(
-                    "  volatility3 wrote no layer of {shown}: {}",
-                    String::from_utf8_lossy(&output.stderr).lines().last().unwrap_or_default()
-                ),
-            }
+            let layer = primary.with_context(|| {
+                let said = String::from_utf8_lossy(&output.stderr).lines().last().unwrap_or_default().to_owned();
+                format!("volatility3 wrote no layer of {shown}: {said}")
+            })?;
+            ensure!(std::fs::read(layer)? == std::fs::read(&raw)?, "{shown}: volatility3 reads something else");
+            println!("  volatility3 reads the same from our {shown}");
         }
         Ok(())
     }

@@ -4,7 +4,7 @@
 //!
 //! *Trap*: the same number is hexadecimal with `0x` in one line and decimal in the next (`Code 0x8badf00d`, `Code 11`).
 
-use crate::{Arch, Os};
+use crate::{Arch, BSD_SIGNALS, Os};
 
 /// A number, hexadecimal if it begins with `0x`.
 pub(crate) fn number(text: &str) -> Option<u64> {
@@ -139,40 +139,8 @@ pub(super) fn exception(name: &str) -> Option<u32> {
 
 /// Numbers of macOS' `sys/signal.h`.
 pub(super) fn signal(name: &str) -> Option<i32> {
-    const NAMES: [&str; 31] = [
-        "SIGHUP",
-        "SIGINT",
-        "SIGQUIT",
-        "SIGILL",
-        "SIGTRAP",
-        "SIGABRT",
-        "SIGEMT",
-        "SIGFPE",
-        "SIGKILL",
-        "SIGBUS",
-        "SIGSEGV",
-        "SIGSYS",
-        "SIGPIPE",
-        "SIGALRM",
-        "SIGTERM",
-        "SIGURG",
-        "SIGSTOP",
-        "SIGTSTP",
-        "SIGCONT",
-        "SIGCHLD",
-        "SIGTTIN",
-        "SIGTTOU",
-        "SIGIO",
-        "SIGXCPU",
-        "SIGXFSZ",
-        "SIGVTALRM",
-        "SIGPROF",
-        "SIGWINCH",
-        "SIGINFO",
-        "SIGUSR1",
-        "SIGUSR2",
-    ];
-    NAMES.iter().position(|known| *known == name).map(|index| index as i32 + 1)
+    // The one without a name is no signal.
+    BSD_SIGNALS.iter().position(|known| *known == name).filter(|number| *number > 0).map(|number| number as i32)
 }
 
 /// Codes of EXC_BAD_ACCESS by name: `mach/kern_return.h`, and `mach/{arm,i386}/exception.h`.

@@ -5,7 +5,7 @@
 //!
 //! *Trap*: signal numbers differ between processors and systems; SIGBUS is 7 on most Linux, 10 on MIPS and BSD.
 
-use afterimage_dump::{Arch, Os};
+use afterimage_dump::{Arch, BSD_SIGNALS, Os};
 
 /// A signal's name and meaning.
 pub(crate) fn signal(os: Os, arch: Arch, number: i32) -> (String, &'static str) {
@@ -69,43 +69,9 @@ fn signal_name(os: Os, arch: Arch, number: i32) -> &'static str {
         "SIGPWR",
         "SIGSYS",
     ];
-    const BSD: [&str; 32] = [
-        "",
-        "SIGHUP",
-        "SIGINT",
-        "SIGQUIT",
-        "SIGILL",
-        "SIGTRAP",
-        "SIGABRT",
-        "SIGEMT",
-        "SIGFPE",
-        "SIGKILL",
-        "SIGBUS",
-        "SIGSEGV",
-        "SIGSYS",
-        "SIGPIPE",
-        "SIGALRM",
-        "SIGTERM",
-        "SIGURG",
-        "SIGSTOP",
-        "SIGTSTP",
-        "SIGCONT",
-        "SIGCHLD",
-        "SIGTTIN",
-        "SIGTTOU",
-        "SIGIO",
-        "SIGXCPU",
-        "SIGXFSZ",
-        "SIGVTALRM",
-        "SIGPROF",
-        "SIGWINCH",
-        "SIGINFO",
-        "SIGUSR1",
-        "SIGUSR2",
-    ];
     let bsd_numbers = matches!(os, Os::FreeBsd | Os::NetBsd | Os::OpenBsd | Os::MacOs | Os::Ios)
         || matches!(arch, Arch::Mips | Arch::Mips64 | Arch::Sparc | Arch::Sparc64 | Arch::Alpha);
-    let table = if bsd_numbers { &BSD } else { &LINUX };
+    let table = if bsd_numbers { &BSD_SIGNALS } else { &LINUX };
     // On these processors Linux follows the old UNIX numbers only up to 15.
     if bsd_numbers && matches!(os, Os::Linux) && number > 15 {
         return "";

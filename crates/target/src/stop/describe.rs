@@ -40,6 +40,20 @@ pub(super) struct Knowledge {
     pub(super) parameters: [Parameter; 4],
 }
 
+/// A parameter that says nothing.
+pub(super) const NONE: Parameter = ("", How::Reserved);
+
+/// One entry of the tables.
+pub(super) const fn entry(
+    code: u32,
+    meaning: &'static str,
+    causes: &'static str,
+    advice: &'static [&'static str],
+    parameters: [Parameter; 4],
+) -> Knowledge {
+    Knowledge { code, meaning, causes, advice, parameters }
+}
+
 /// A bug check in words.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Description {

@@ -5,20 +5,8 @@
 //! *Trap*: the meaning of a parameter can depend on another one; `variants` has those.
 
 use super::advice::{BOOT, DISK, DRIVER, FIRMWARE, HARDWARE, MEMORY, POOL, POWER};
-use super::describe::How::{Access, AccessBits, Address, Code, Irql, Kind, Number, Reserved, Status};
-use super::describe::{Knowledge, Parameter};
-
-const NONE: Parameter = ("", Reserved);
-
-const fn entry(
-    code: u32,
-    meaning: &'static str,
-    causes: &'static str,
-    advice: &'static [&'static str],
-    parameters: [Parameter; 4],
-) -> Knowledge {
-    Knowledge { code, meaning, causes, advice, parameters }
-}
+use super::describe::How::{Access, AccessBits, Address, Code, Irql, Kind, Number, Status};
+use super::describe::{Knowledge, NONE, entry};
 
 /// The entries.
 pub(super) static ALL: &[Knowledge] = &[

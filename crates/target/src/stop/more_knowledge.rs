@@ -7,20 +7,8 @@
 use super::advice::{
     BOOT, CRITICAL, DISK, DRIVER, FIRMWARE, GRAPHICS, HARDWARE, LIVE, MANUAL, MEMORY, POOL, POWER, VERIFIER,
 };
-use super::describe::How::{Access, Address, Code, Irql, Kind, Number, Reserved, Status};
-use super::describe::{Knowledge, Parameter};
-
-const NONE: Parameter = ("", Reserved);
-
-const fn entry(
-    code: u32,
-    meaning: &'static str,
-    causes: &'static str,
-    advice: &'static [&'static str],
-    parameters: [Parameter; 4],
-) -> Knowledge {
-    Knowledge { code, meaning, causes, advice, parameters }
-}
+use super::describe::How::{Access, Address, Code, Irql, Kind, Number, Status};
+use super::describe::{Knowledge, NONE, entry};
 
 /// The entries.
 pub(super) static ALL: &[Knowledge] = &[

@@ -1,6 +1,8 @@
 //! Programs built and crashed by the tests themselves, and the tools that say what is true.
 #![allow(dead_code, missing_docs, reason = "each test file uses a part of it")]
 
+pub mod server;
+
 use afterimage_dump::{Budget, open};
 use afterimage_target::{Options, Target};
 use std::path::{Path, PathBuf};
@@ -121,4 +123,18 @@ pub fn samples() -> Option<PathBuf> {
 /// Bytes as hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The folder of real machines, where it lies beside the clone.
+pub fn vmcores() -> Option<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/vmcores");
+    if !folder.is_dir() {
+        eprintln!("no real machines here: not tested");
+    }
+    Some(folder).filter(|folder| folder.is_dir())
+}
+
+/// What the guest said of itself.
+pub fn truth(machine: &Path) -> serde_json::Value {
+    serde_json::from_slice(&std::fs::read(machine.join("TRUTH/truth.json")).unwrap()).unwrap()
 }
