@@ -31,6 +31,9 @@ _afterimage() {
             afterimage,explain)
                 cmd="afterimage__subcmd__explain"
                 ;;
+            afterimage,extract)
+                cmd="afterimage__subcmd__extract"
+                ;;
             afterimage,help)
                 cmd="afterimage__subcmd__help"
                 ;;
@@ -67,6 +70,9 @@ _afterimage() {
             afterimage__subcmd__help,explain)
                 cmd="afterimage__subcmd__help__subcmd__explain"
                 ;;
+            afterimage__subcmd__help,extract)
+                cmd="afterimage__subcmd__help__subcmd__extract"
+                ;;
             afterimage__subcmd__help,help)
                 cmd="afterimage__subcmd__help__subcmd__help"
                 ;;
@@ -95,7 +101,7 @@ _afterimage() {
 
     case "${cmd}" in
         afterimage)
-            opts="-q -v -h -V --json --csv --color --quiet --verbose --debug --sysroot --symbols --no-network --help --version demo run capture watch info explain show tables convert completions man help"
+            opts="-q -v -h -V --json --csv --color --quiet --verbose --debug --sysroot --symbols --no-network --help --version demo run capture watch info explain show tables convert extract completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -321,7 +327,7 @@ _afterimage() {
             return 0
             ;;
         afterimage__subcmd__explain)
-            opts="-q -v -h -V --json --csv --color --quiet --verbose --debug --sysroot --symbols --no-network --help --version"
+            opts="-q -v -h -V --locals --json --csv --color --quiet --verbose --debug --sysroot --symbols --no-network --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -350,8 +356,62 @@ _afterimage() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        afterimage__subcmd__extract)
+            opts="-o -q -v -h -V --process --executable --file --system-map --running --btf --module --isf --output --force --json --csv --color --quiet --verbose --debug --sysroot --symbols --no-network --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --process)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --executable)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --module)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --debug)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --sysroot)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --symbols)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         afterimage__subcmd__help)
-            opts="demo run capture watch info explain show tables convert completions man help"
+            opts="demo run capture watch info explain show tables convert extract completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -421,6 +481,20 @@ _afterimage() {
             return 0
             ;;
         afterimage__subcmd__help__subcmd__explain)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        afterimage__subcmd__help__subcmd__extract)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

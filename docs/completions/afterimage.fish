@@ -46,8 +46,9 @@ complete -c afterimage -n "__fish_afterimage_needs_command" -f -a "explain" -d '
 complete -c afterimage -n "__fish_afterimage_needs_command" -f -a "show" -d 'Show one table'
 complete -c afterimage -n "__fish_afterimage_needs_command" -f -a "tables" -d 'List all tables with their columns and keys'
 complete -c afterimage -n "__fish_afterimage_needs_command" -f -a "convert" -d 'Write a dump in another form: an ELF core or minidump of a process; ELF, kdump, LiME, AVML, raw or Windows\' form of a machine; packed or not'
+complete -c afterimage -n "__fish_afterimage_needs_command" -f -a "extract" -d 'Write a process, its program, or a file that was in memory, out of the image of a Linux machine'
 complete -c afterimage -n "__fish_afterimage_needs_command" -f -a "completions" -d 'Print a completion script for a shell'
-complete -c afterimage -n "__fish_afterimage_needs_command" -f -a "man" -d 'Print the manual page, or write one page a verb into a folder'
+complete -c afterimage -n "__fish_afterimage_needs_command" -f -a "man" -d 'Print the manual page, or that of a verb, or write one page a verb into a folder'
 complete -c afterimage -n "__fish_afterimage_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c afterimage -n "__fish_afterimage_using_subcommand demo" -s o -l output -d 'Keep the sample\'s dump in this folder (a new folder under the system\'s temporary one if not given)' -r -F
 complete -c afterimage -n "__fish_afterimage_using_subcommand demo" -l color -d 'Colours: on a terminal, always, or never' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
@@ -188,6 +189,7 @@ never\t'Never'"
 complete -c afterimage -n "__fish_afterimage_using_subcommand explain" -l debug -d 'A program, library, debug file, PDB or `.sym` file, or a folder with such files (may be repeated)' -r -F
 complete -c afterimage -n "__fish_afterimage_using_subcommand explain" -l sysroot -d 'Look up the dump\'s paths under this folder' -r -F
 complete -c afterimage -n "__fish_afterimage_using_subcommand explain" -l symbols -d 'Where symbols of Windows\' programs are: srv*FOLDER*URL keeps in FOLDER what the server at URL sends; folders, cache*FOLDER; several with ; between them' -r
+complete -c afterimage -n "__fish_afterimage_using_subcommand explain" -l locals -d 'Show the variables of the frames, where debug information tells of them'
 complete -c afterimage -n "__fish_afterimage_using_subcommand explain" -l json -d 'One JSON object a line'
 complete -c afterimage -n "__fish_afterimage_using_subcommand explain" -l csv -d 'Comma-separated values with a line of column names'
 complete -c afterimage -n "__fish_afterimage_using_subcommand explain" -s q -l quiet -d 'No progress and no remarks'
@@ -255,6 +257,29 @@ complete -c afterimage -n "__fish_afterimage_using_subcommand convert" -s v -l v
 complete -c afterimage -n "__fish_afterimage_using_subcommand convert" -l no-network -d 'Ask no debuginfod and no symbol server, whatever DEBUGINFOD_URLS and --symbols say'
 complete -c afterimage -n "__fish_afterimage_using_subcommand convert" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c afterimage -n "__fish_afterimage_using_subcommand convert" -s V -l version -d 'Print version'
+complete -c afterimage -n "__fish_afterimage_using_subcommand extract" -l process -d 'This process, as an ELF core' -r
+complete -c afterimage -n "__fish_afterimage_using_subcommand extract" -l executable -d 'The program that this process runs, as a file' -r
+complete -c afterimage -n "__fish_afterimage_using_subcommand extract" -l file -d 'This file out of the page cache: its path, its inode number, or MAJOR:MINOR:INODE' -r
+complete -c afterimage -n "__fish_afterimage_using_subcommand extract" -l module -d 'With --btf: those of this module instead, which go on where the kernel\'s end' -r
+complete -c afterimage -n "__fish_afterimage_using_subcommand extract" -s o -l output -d 'The new file; `-` is standard output, which must not be a terminal' -r -F
+complete -c afterimage -n "__fish_afterimage_using_subcommand extract" -l color -d 'Colours: on a terminal, always, or never' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c afterimage -n "__fish_afterimage_using_subcommand extract" -l debug -d 'A program, library, debug file, PDB or `.sym` file, or a folder with such files (may be repeated)' -r -F
+complete -c afterimage -n "__fish_afterimage_using_subcommand extract" -l sysroot -d 'Look up the dump\'s paths under this folder' -r -F
+complete -c afterimage -n "__fish_afterimage_using_subcommand extract" -l symbols -d 'Where symbols of Windows\' programs are: srv*FOLDER*URL keeps in FOLDER what the server at URL sends; folders, cache*FOLDER; several with ; between them' -r
+complete -c afterimage -n "__fish_afterimage_using_subcommand extract" -l system-map -d 'The kernel\'s symbols with their addresses as linked, as System.map has them'
+complete -c afterimage -n "__fish_afterimage_using_subcommand extract" -l running -d 'With --system-map: all symbols where they ran, as /proc/kallsyms has them, those of modules and BPF programs too'
+complete -c afterimage -n "__fish_afterimage_using_subcommand extract" -l btf -d 'The kernel\'s types as it carries them (BTF), as /sys/kernel/btf/vmlinux has them'
+complete -c afterimage -n "__fish_afterimage_using_subcommand extract" -l isf -d 'The kernel\'s types and symbols for volatility3 (ISF, JSON); packed if the new file is called .xz or .gz'
+complete -c afterimage -n "__fish_afterimage_using_subcommand extract" -l force -d 'Replace a file that is there'
+complete -c afterimage -n "__fish_afterimage_using_subcommand extract" -l json -d 'One JSON object a line'
+complete -c afterimage -n "__fish_afterimage_using_subcommand extract" -l csv -d 'Comma-separated values with a line of column names'
+complete -c afterimage -n "__fish_afterimage_using_subcommand extract" -s q -l quiet -d 'No progress and no remarks'
+complete -c afterimage -n "__fish_afterimage_using_subcommand extract" -s v -l verbose -d 'Say more: how frames were found, all registers, where files were found'
+complete -c afterimage -n "__fish_afterimage_using_subcommand extract" -l no-network -d 'Ask no debuginfod and no symbol server, whatever DEBUGINFOD_URLS and --symbols say'
+complete -c afterimage -n "__fish_afterimage_using_subcommand extract" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c afterimage -n "__fish_afterimage_using_subcommand extract" -s V -l version -d 'Print version'
 complete -c afterimage -n "__fish_afterimage_using_subcommand completions" -l color -d 'Colours: on a terminal, always, or never' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
@@ -281,15 +306,16 @@ complete -c afterimage -n "__fish_afterimage_using_subcommand man" -s v -l verbo
 complete -c afterimage -n "__fish_afterimage_using_subcommand man" -l no-network -d 'Ask no debuginfod and no symbol server, whatever DEBUGINFOD_URLS and --symbols say'
 complete -c afterimage -n "__fish_afterimage_using_subcommand man" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c afterimage -n "__fish_afterimage_using_subcommand man" -s V -l version -d 'Print version'
-complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture watch info explain show tables convert completions man help" -f -a "demo" -d 'Crash a built-in sample program, capture it, explain it, and show each step\'s command'
-complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture watch info explain show tables convert completions man help" -f -a "run" -d 'Run a program; if it, a thread or a child of it dies of a signal, write a dump and say why'
-complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture watch info explain show tables convert completions man help" -f -a "capture" -d 'Take a dump of a running process, which goes on running'
-complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture watch info explain show tables convert completions man help" -f -a "watch" -d 'Watch a running program, and take a dump of it when something happens'
-complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture watch info explain show tables convert completions man help" -f -a "info" -d 'Say what file this is: format, type, system, time, completeness'
-complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture watch info explain show tables convert completions man help" -f -a "explain" -d 'Say what happened, where, and why'
-complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture watch info explain show tables convert completions man help" -f -a "show" -d 'Show one table'
-complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture watch info explain show tables convert completions man help" -f -a "tables" -d 'List all tables with their columns and keys'
-complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture watch info explain show tables convert completions man help" -f -a "convert" -d 'Write a dump in another form: an ELF core or minidump of a process; ELF, kdump, LiME, AVML, raw or Windows\' form of a machine; packed or not'
-complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture watch info explain show tables convert completions man help" -f -a "completions" -d 'Print a completion script for a shell'
-complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture watch info explain show tables convert completions man help" -f -a "man" -d 'Print the manual page, or write one page a verb into a folder'
-complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture watch info explain show tables convert completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture watch info explain show tables convert extract completions man help" -f -a "demo" -d 'Crash a built-in sample program, capture it, explain it, and show each step\'s command'
+complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture watch info explain show tables convert extract completions man help" -f -a "run" -d 'Run a program; if it, a thread or a child of it dies of a signal, write a dump and say why'
+complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture watch info explain show tables convert extract completions man help" -f -a "capture" -d 'Take a dump of a running process, which goes on running'
+complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture watch info explain show tables convert extract completions man help" -f -a "watch" -d 'Watch a running program, and take a dump of it when something happens'
+complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture watch info explain show tables convert extract completions man help" -f -a "info" -d 'Say what file this is: format, type, system, time, completeness'
+complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture watch info explain show tables convert extract completions man help" -f -a "explain" -d 'Say what happened, where, and why'
+complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture watch info explain show tables convert extract completions man help" -f -a "show" -d 'Show one table'
+complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture watch info explain show tables convert extract completions man help" -f -a "tables" -d 'List all tables with their columns and keys'
+complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture watch info explain show tables convert extract completions man help" -f -a "convert" -d 'Write a dump in another form: an ELF core or minidump of a process; ELF, kdump, LiME, AVML, raw or Windows\' form of a machine; packed or not'
+complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture watch info explain show tables convert extract completions man help" -f -a "extract" -d 'Write a process, its program, or a file that was in memory, out of the image of a Linux machine'
+complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture watch info explain show tables convert extract completions man help" -f -a "completions" -d 'Print a completion script for a shell'
+complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture watch info explain show tables convert extract completions man help" -f -a "man" -d 'Print the manual page, or that of a verb, or write one page a verb into a folder'
+complete -c afterimage -n "__fish_afterimage_using_subcommand help; and not __fish_seen_subcommand_from demo run capture watch info explain show tables convert extract completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

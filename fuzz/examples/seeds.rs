@@ -32,6 +32,7 @@ fn main() {
     let explain = [&cores[..], &minidumps[..], &packed[..1]].concat();
     let (dwarf, elf): (Seeds, Seeds) = modules.into_iter().partition(|(name, _)| name.starts_with("dwarf"));
     write("windows_kernel", &stops());
+    write("linux_kernel", &changes());
     write("elf_core", &cores);
     write("minidump", &minidumps);
     write("compressed", &packed);
@@ -74,6 +75,32 @@ fn write(target: &str, seeds: &[(String, Vec<u8>)]) {
         assert!(bytes.len() <= 96 << 10, "{name} is longer than xtask lets an input be");
         fs::write(folder.join(name), bytes).expect("seed written");
     }
+}
+
+/// Changes of built Linux machines: none, one of each kind, many.
+fn changes() -> Seeds {
+    let mut seeds: Seeds = Vec::new();
+    for choice in 0..6u8 {
+        let hints = if choice % 2 == 0 { 0 } else { 0x80 };
+        seeds.push((format!("whole-{choice}"), vec![hints | choice]));
+    }
+    let mut number = 1u64;
+    let mut next = || {
+        number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        number >> 16
+    };
+    for (name, count) in [("one", 1), ("few", 4), ("many", 40)] {
+        for how in 0..7u8 {
+            let mut seed = vec![how];
+            for _ in 0..count {
+                seed.extend([how, (next() & 0xff) as u8]);
+                seed.extend((next() as u16).to_le_bytes());
+                seed.extend(next().to_le_bytes());
+            }
+            seeds.push((format!("{name}-{how}"), seed));
+        }
+    }
+    seeds
 }
 
 /// Crash dumps of Windows machines, cut behind the pages that lead somewhere.

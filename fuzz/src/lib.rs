@@ -10,10 +10,12 @@
 //! *Trap*: a body must do the same for the same bytes, or libFuzzer cannot reproduce what it found: no files, no network,
 //! no clock, no random numbers. `RAYON_NUM_THREADS=1` keeps the order of threads out too.
 
+mod linux;
 mod meter;
 mod module;
 mod windows;
 
+pub use linux::linux_kernel;
 pub use meter::LIMIT;
 pub use module::{breakpad, dwarf, elf_symbols, lines_met};
 pub use windows::pe;
@@ -43,6 +45,7 @@ pub const BODIES: &[Body] = &[
     ("system_images", system_images),
     ("apple", apple),
     ("windows_kernel", windows_kernel),
+    ("linux_kernel", linux_kernel),
 ];
 
 /// What the program uses, but no more unpacked bytes than stay in memory: the disk is slow and the network of limits

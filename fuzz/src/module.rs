@@ -7,7 +7,9 @@
 //! *Trap*: symbols are lazy. What is not asked for here is not tested here.
 
 use crate::meter;
-use afterimage_symbols::{Blob, CfiMiss, ElfObject, Files, Machine, ModuleSymbols, NoFiles, Step, build_id_of_image};
+use afterimage_symbols::{
+    Activation, Blob, Callee, CfiMiss, ElfObject, Files, Machine, ModuleSymbols, NoFiles, Step, build_id_of_image,
+};
 use std::sync::Arc;
 
 const STACK: u64 = 0x7ffd_0000_0000;
@@ -54,6 +56,8 @@ pub fn dwarf(bytes: &[u8]) {
             for &at in &places {
                 let _ = symbols.locate(at);
                 let _ = symbols.function(at);
+                let _ = symbols.variables(at, &Frame { bytes, cfa: STACK });
+                let _ = symbols.entry_value(at, 5, &Callee { name: None, start: at }, &Frame { bytes, cfa: STACK });
             }
             let _ = symbols.sources();
         }
@@ -147,6 +151,16 @@ impl Machine for Frame<'_> {
 
     fn bias(&self) -> u64 {
         BIAS
+    }
+}
+
+impl Activation for Frame<'_> {
+    fn cfa(&self) -> Option<u64> {
+        Some(self.cfa)
+    }
+
+    fn entry_value(&self, register: u16, _callee: &Callee) -> Option<u64> {
+        self.register(register)
     }
 }
 

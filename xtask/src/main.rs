@@ -5,6 +5,8 @@
 
 mod bench;
 mod check_images;
+mod check_isf;
+mod check_machines;
 mod ci;
 mod compare;
 mod fuzz;
@@ -40,11 +42,26 @@ const TASKS: &[Task] = &[
         check_images::check_images,
     ),
     (
+        "check-vmcores",
+        "compare every table of every machine in ../shared/vmcores with what its guest said: [NAME…]",
+        check_machines::check_vmcores,
+    ),
+    (
+        "check-isf",
+        "let volatility3 read machines in ../shared with our symbols, and drgn an ELF that we repaired: [--all] [MACHINE…]",
+        check_isf::check_isf,
+    ),
+    (
+        "lab",
+        "boot kernels in an emulator and check their fresh dumps the same way: [--scene live|panic|kdump|trouble] [--keep] [6.12…]",
+        check_machines::lab,
+    ),
+    (
         "soak",
         "capture a busy program over and over, and kill afterimage at any moment: [N captures in each way]",
         soak::soak,
     ),
-    ("bench", "measure, side by side with the peers: bench explain | capture | images", bench::bench),
+    ("bench", "measure, side by side with the peers: bench explain | capture | images | system", bench::bench),
 ];
 
 fn main() -> ExitCode {

@@ -2,6 +2,7 @@
 //! standard error and ends as the command did.
 
 use afterimage_capture::{DumpType, RunOptions, run};
+use std::io::Write;
 
 fn main() {
     let mut arguments: Vec<std::ffi::OsString> = std::env::args_os().skip(1).collect();
@@ -19,21 +20,23 @@ fn main() {
     let ended = run(&RunOptions { command, output_dir, dump_type }, &mut |death| {
         let sender = death.info.and_then(|info| info.pid).map_or(String::new(), |pid| format!(" sender={pid}"));
         let kind = if death.main { "main" } else { "child" };
-        eprint!(
-            "death: {kind} pid={} tid={} comm={} signal={}{sender} ",
+        let outcome = match &death.dump {
+            Ok(dump) => format!(
+                "dump={} threads={} took={:?} peak={} soft={:?}",
+                dump.path.display(),
+                dump.threads,
+                dump.took,
+                peak_kib(),
+                dump.soft_errors
+            ),
+            Err(error) => format!("error={error}"),
+        };
+        // The program shares our standard error: `eprintln!` writes piece by piece, and its words would come in between.
+        let line = format!(
+            "death: {kind} pid={} tid={} comm={} signal={}{sender} {outcome}\n",
             death.pid, death.tid, death.comm, death.signal
         );
-        match &death.dump {
-            Ok(dump) => {
-                let path = dump.path.display();
-                let peak = peak_kib();
-                eprintln!(
-                    "dump={path} threads={} took={:?} peak={peak} soft={:?}",
-                    dump.threads, dump.took, dump.soft_errors
-                );
-            }
-            Err(error) => eprintln!("error={error}"),
-        }
+        let _ = std::io::stderr().write_all(line.as_bytes());
     });
     std::process::exit(match ended {
         Ok(ended) => ended.status(),

@@ -1,7 +1,9 @@
 //! Verbs, flags and their help: one declaration that also makes the manual page and the shell completions.
 
+mod extract;
 mod watch;
 
+pub use self::extract::Extract;
 pub use self::watch::{Triggers, Watch};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -119,8 +121,9 @@ Examples:
   afterimage explain core --debug ./build        programs and debug files that are not where the dump says
   afterimage explain server.dmp --debug ./symbols   a minidump with Breakpad symbols or PDBs
   afterimage explain app.dmp --symbols 'srv*/var/symbols*https://symbols.example.org'
+  afterimage explain core --locals               with the variables of the frames
   afterimage explain core --json                 the same facts, one JSON object a line")]
-    Explain(One),
+    Explain(Explain),
     /// Show one table.
     #[command(after_help = "\
 Examples:
@@ -128,6 +131,9 @@ Examples:
   afterimage show core frames tid=1234
   afterimage show core memory start=0x7ffd0000 length=64
   afterimage show core modules --csv
+  afterimage show vmcore processes               of a machine: what ran, whom it talked to, its stacks
+  afterimage show memory.lime sockets pid=1234
+  afterimage show vmcore kernel_frames cpu=0
 `afterimage tables` lists all tables with their columns.")]
     Show(Show),
     /// List all tables with their columns and keys.
@@ -135,14 +141,16 @@ Examples:
     /// Write a dump in another form: an ELF core or minidump of a process; ELF, kdump, LiME, AVML, raw or Windows' form of
     /// a machine; packed or not.
     Convert(Convert),
+    /// Write a process, its program, or a file that was in memory, out of the image of a Linux machine.
+    Extract(Extract),
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
     },
-    /// Print the manual page, or write one page a verb into a folder.
+    /// Print the manual page, or that of a verb, or write one page a verb into a folder.
     Man {
-        /// Folder to write the pages into.
+        /// The verb, or the folder to write the pages into.
         folder: Option<PathBuf>,
     },
 }
@@ -335,6 +343,16 @@ pub enum Type {
 pub struct One {
     /// The dump, packed or not.
     pub dump: PathBuf,
+}
+
+/// `explain`.
+#[derive(Args, Debug)]
+pub struct Explain {
+    /// The dump, packed or not.
+    pub dump: PathBuf,
+    /// Show the variables of the frames, where debug information tells of them.
+    #[arg(long)]
+    pub locals: bool,
 }
 
 /// `show`.

@@ -39,10 +39,11 @@ fn dispatch(arguments: &Arguments) -> Result<u8, Failure> {
         Verb::Capture(capture) => commands::capture::capture(capture, common),
         Verb::Watch(watch) => commands::watch::watch(watch, common),
         Verb::Info(one) => commands::info::info(&one.dump, common),
-        Verb::Explain(one) => commands::explain::explain(&one.dump, common),
+        Verb::Explain(explain) => commands::explain::explain(&explain.dump, explain.locals, common),
         Verb::Show(show) => commands::show::show(show, common),
         Verb::Tables(tables) => commands::tables::tables(tables, common),
         Verb::Convert(convert) => commands::convert::convert(convert, common),
+        Verb::Extract(extract) => commands::extract::extract(extract, common),
         Verb::Completions { shell } => commands::generated::completions(*shell),
         Verb::Man { folder } => commands::generated::man(folder.as_deref()),
     }

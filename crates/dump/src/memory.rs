@@ -39,6 +39,9 @@ impl fmt::Display for Absence {
     }
 }
 
+/// So that a [`crate::source::Source`] that is itself a memory can say why it has no byte: `io::Error::other(absence)`.
+impl std::error::Error for Absence {}
+
 /// A read that failed: the first address that could not be read, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault<A: Address> {

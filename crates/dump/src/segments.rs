@@ -132,7 +132,10 @@ impl<A: Address> Memory<A> for SegmentMemory<A> {
                 match self.source.read_at(offset, buf) {
                     Ok(0) if len > 0 => Err(fault(Absence::Truncated)),
                     Ok(n) => Ok(n),
-                    Err(e) => Err(fault(Absence::Io(e.kind()))),
+                    Err(e) => {
+                        let told = e.get_ref().and_then(|inner| inner.downcast_ref::<Absence>()).copied();
+                        Err(fault(told.unwrap_or(Absence::Io(e.kind()))))
+                    }
                 }
             }
         }

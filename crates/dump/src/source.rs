@@ -26,7 +26,7 @@ pub trait Source: Send + Sync {
     /// Copies bytes from `at` and gives how many: fewer than asked for only at the end of the file.
     ///
     /// # Errors
-    /// What the operating system says when it cannot read.
+    /// What the operating system says when it cannot read, or an [`Absence`](crate::Absence) as the inner error.
     fn read_at(&self, at: u64, buf: &mut [u8]) -> io::Result<usize>;
 }
 

@@ -203,10 +203,10 @@ fn own_notes_are_understood() {
     ids.extend([9; 20]);
     ids.extend(0u16.to_le_bytes());
     let core = sample_core_builder()
-        .note("AFTERIMAGE", 1, b"cannot read 0x1000: permission denied\nsecond\n")
-        .note("AFTERIMAGE", 2, b"4711\tmain\n4712\tworker 1\n")
-        .note("AFTERIMAGE", 3, &facts)
-        .note("AFTERIMAGE", 4, &ids)
+        .note("AFTERIMAGE", 0x4146_0001, b"cannot read 0x1000: permission denied\nsecond\n")
+        .note("AFTERIMAGE", 0x4146_0002, b"4711\tmain\n4712\tworker 1\n")
+        .note("AFTERIMAGE", 0x4146_0003, &facts)
+        .note("AFTERIMAGE", 0x4146_0004, &ids)
         .note("SOMEONE", 77, b"kept")
         .build();
     let dump = open(core);

@@ -343,6 +343,85 @@ fn cut_at_every_page() {
     }
 }
 
+/// Where a built file's descriptors begin.
+fn descriptors(kdump: &[u8]) -> usize {
+    let blocks = u32::from_le_bytes(kdump[436..440].try_into().unwrap());
+    4096 * (2 + blocks as usize)
+}
+
+/// What is lost of a file that is cut off is no memory that the dump has; pages of zeros behind the cut are.
+#[test]
+fn a_cut_kdump_says_what_is_lost() {
+    let mut layout = layout();
+    // As most machines end: the last page shares its bytes with a page before the cut.
+    layout.zeros(0x413_4000..0x420_0000);
+    let whole = build_image::kdump::build(&layout, 6, true, false);
+    assert!(reopened(whole.clone(), false).complete());
+    let all: u64 = layout.pieces().iter().map(|(range, _)| range.end - range.start).sum();
+    let table = descriptors(&whole);
+    for length in [whole.len() - 1, whole.len() / 2, whole.len() / 5, table + 24 * 100 + 7, table - 5000] {
+        let dump = reopened(whole[..length].to_vec(), false);
+        let sizes = machine(&dump).sizes();
+        let cut = sizes.absent.iter().find(|(why, _)| *why == Absence::Truncated).map_or(0, |(_, bytes)| *bytes);
+        let issue = dump.issues.iter().find(|issue| issue.text.starts_with("the file is cut off: ")).unwrap();
+        assert!(issue.loses_data && dump.missing_bytes > 0, "{length}: {issue:?}");
+        let mut first = None;
+        for extent in extents(&dump) {
+            let (start, end, absent) = extent;
+            if absent == Some(Absence::Truncated) {
+                first.get_or_insert(start);
+            }
+            for at in (start..end).step_by(4096) {
+                let mut page = [0; 4096];
+                let read = machine(&dump).memory.read_exact(Phys(at), &mut page);
+                assert_eq!(read.err().map(|fault| fault.why), absent, "{length}: {at:#x}");
+            }
+        }
+        if length < table {
+            assert!(issue.text.contains("is not known in full"), "{}", issue.text);
+            continue;
+        }
+        assert_eq!((sizes.present + cut, cut), (all, dump.missing_bytes), "{length}: {sizes:?}");
+        let place = format!("the first at physical address {:#x}", first.unwrap());
+        assert!(issue.text.ends_with(&place), "{length}: {} and not {place}", issue.text);
+    }
+}
+
+/// A flattened file has its descriptors in pieces between the pages: those that were not written read as zeros.
+#[test]
+fn a_cut_flattened_kdump_says_what_is_lost() {
+    let layout = layout();
+    let whole = build_image::kdump::build(&layout, 6, true, false);
+    let count: usize = layout.pieces().iter().map(|(_, bytes)| bytes.len() / 4096).sum();
+    let (table, data) = (descriptors(&whole), descriptors(&whole) + 24 * count);
+    let mut flat = b"makedumpfile\0\0\0\0".to_vec();
+    flat.extend([1u64.to_be_bytes(), 1u64.to_be_bytes()].concat());
+    flat.resize(4096, 0);
+    let mut put = |range: std::ops::Range<usize>| {
+        flat.extend([range.start.to_be_bytes(), range.len().to_be_bytes()].concat());
+        flat.extend(&whole[range]);
+    };
+    put(0..table);
+    let pages = (whole.len() - data) / 4096;
+    for step in 0..count.div_ceil(64) {
+        let of = |step: usize| data + 4096 * (64 * step).min(pages);
+        if of(step) < of(step + 1) {
+            put(of(step)..of(step + 1));
+        }
+        put(table + 24 * 64 * step..table + 24 * (64 * (step + 1)).min(count));
+    }
+    flat.extend([0xff; 16]);
+    assert!(reopened(flat.clone(), false).complete());
+    let dump = reopened(flat[..flat.len() / 4].to_vec(), false);
+    let sizes = machine(&dump).sizes();
+    let all = count as u64 * 4096;
+    assert!(!dump.complete() && dump.missing_bytes > all / 2, "{} of {all}", dump.missing_bytes);
+    assert_eq!(sizes.present + dump.missing_bytes, all, "{sizes:?}");
+    let mut page = [0; 4096];
+    let last = machine(&dump).memory.read_exact(Phys(0x413_3000), &mut page);
+    assert_eq!(last.unwrap_err().why, Absence::Truncated);
+}
+
 /// A Windows machine's dump of any kind becomes a complete one, and images of every other form.
 #[test]
 fn windows_dumps_become_complete_ones() {
@@ -423,10 +502,12 @@ fn what_is_lost_becomes_a_hole() {
     let layout = layout();
     let whole = build_image::kdump::build(&layout, 6, true, false);
     let cut = reopened(whole[..whole.len() - 100 * 4096].to_vec(), false);
+    assert_eq!(machine(&cut).sizes().absent.last(), Some(&(Absence::Truncated, 100 * 4096)));
     let options = Options::default();
     for format in FORMATS {
         let (bytes, image, done) = written(&cut, format, 2);
-        assert!(!done.unreadable.is_empty(), "{format:?}");
+        // They are known before they are read.
+        assert!(done.unreadable.is_empty(), "{format:?}: {:?}", done.unreadable);
         let raw = format == ImageFormat::Raw;
         let again = reopened(bytes, raw);
         image.verify(&done, &again, &options).unwrap();

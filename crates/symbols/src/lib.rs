@@ -1,4 +1,4 @@
-//! From a module's bytes to names, source lines and unwind rules: ELF and Mach-O symbol tables, DWARF 2 to 5, call-frame
+//! From a module's bytes to names, source lines, variables and unwind rules: ELF and Mach-O symbol tables, DWARF 2 to 5, call-frame
 //! information, Breakpad symbol files, PE images with their unwind data, PDB files.
 //!
 //! What it is not: it does no I/O (a driver hands it bytes as [`Blob`] and answers [`Files`]), and it knows nothing of
@@ -26,6 +26,7 @@ mod module;
 mod msvc;
 mod pdb;
 mod pe;
+mod variable;
 
 pub use demangle::{demangle, short_name};
 pub use elf::{ElfObject, ElfSegment, build_id_of_image};
@@ -37,3 +38,7 @@ pub use module::{Function, FunctionKind, ModuleSymbols, SourceFrame};
 pub use msvc::type_name as msvc_type_name;
 pub use pdb::Pdb;
 pub use pe::{CodeView, ImageBytes, PeImage};
+pub use variable::{
+    Activation, Callee, Content, Member, Missing, NoVariables, Pieces, Pointee, Shape, Type, Variable, VariableKind,
+    Variants,
+};

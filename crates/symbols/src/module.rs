@@ -19,7 +19,10 @@ use crate::dwarf::{DwarfFile, Found};
 use crate::elf::{ET_REL, SymbolTable, unpack_xz};
 use crate::pdb::Pdb;
 use crate::pe::{PeImage, PeSymbols};
-use crate::{Blob, CfiMiss, ElfObject, Error, Files, MachObject, Machine, NoFiles, Step, demangle};
+use crate::{
+    Activation, Blob, Callee, CfiMiss, ElfObject, Error, Files, MachObject, Machine, NoFiles, NoVariables, Step,
+    Variable, demangle,
+};
 use std::sync::{Arc, OnceLock};
 
 /// What a name stands for.
@@ -263,6 +266,32 @@ impl ModuleSymbols {
                 inlined: found.inlined,
             })
             .collect()
+    }
+
+    /// The DWARF, if there is any.
+    fn dwarf(&self) -> Option<&DwarfFile> {
+        match &self.source {
+            Source::Elf(elf) => elf.dwarf.as_ref(),
+            Source::Mach(mach) => mach.dwarf.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// The parameters and locals that are in scope at an address, with their values in this frame: those of the innermost
+    /// inlined function first. Of a return address give the one before it.
+    ///
+    /// # Errors
+    /// Why nothing is known.
+    pub fn variables(&self, at: u64, frame: &dyn Activation) -> Result<Vec<Variable>, NoVariables> {
+        let dwarf = self.dwarf().ok_or(NoVariables::NoDebugInfo)?;
+        // It knows which addresses are worth to look through all units for.
+        if self.locate(at).is_empty() { Err(NoVariables::NotCovered) } else { dwarf.variables(at, frame) }
+    }
+
+    /// The value that `register` had when the call was made that returns to `back`, if it was a call of `callee`; `frame`
+    /// is that of the caller.
+    pub fn entry_value(&self, back: u64, register: u16, callee: &Callee, frame: &dyn Activation) -> Option<u64> {
+        self.dwarf()?.entry_value(back, register, callee, frame)
     }
 
     /// One step of call-frame information at an address. For a frame that was called, that is its return address

@@ -3,13 +3,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod common;
+#[path = "symbols/variables.rs"]
+mod variables;
 
 use afterimage_symbols::{
-    Blob, CfiSource, ElfObject, FunctionKind, Machine, ModuleSymbols, NoFiles, build_id_of_image, short_name,
+    Blob, Callee, CfiSource, ElfObject, FunctionKind, Machine, ModuleSymbols, NoFiles, build_id_of_image, short_name,
 };
 use common::*;
 use std::process::Command;
 use std::sync::Arc;
+use variables::Any;
 
 #[test]
 fn every_function_of_nm_is_found_by_address_and_by_name() {
@@ -252,18 +255,6 @@ fn breakpad_samples_are_read_whole() {
 
 /// Asks everything that can be asked. It must come back, whatever the file says.
 fn exercise(bytes: Vec<u8>, addresses: &[u64]) {
-    struct Any;
-    impl Machine for Any {
-        fn register(&self, dwarf: u16) -> Option<u64> {
-            Some(u64::from(dwarf) << 60 | 0x1000)
-        }
-        fn read(&self, address: u64, _size: usize) -> Option<u64> {
-            Some(address)
-        }
-        fn bias(&self) -> u64 {
-            u64::MAX - 5
-        }
-    }
     let blob: Blob = Arc::new(bytes);
     let mut modules = Vec::new();
     for elf in [ElfObject::parse(blob.clone()), ElfObject::parse_image_at(blob.clone(), 0x7000)].into_iter().flatten() {
@@ -275,6 +266,8 @@ fn exercise(bytes: Vec<u8>, addresses: &[u64]) {
     for module in modules {
         for at in addresses.iter().copied().chain([0, u64::MAX]) {
             let _ = (module.function(at), module.locate(at), module.unwind(at, &Any).map_err(|miss| miss.to_string()));
+            let _ = module.variables(at, &Any);
+            let _ = module.entry_value(at, 5, &Callee { name: None, start: at }, &Any);
         }
         let _ = (module.symbol_by_name("main"), module.sources());
     }

@@ -22,6 +22,7 @@
 
 mod cell;
 mod declare;
+mod remarks;
 pub mod rows;
 mod schema;
 mod sink;

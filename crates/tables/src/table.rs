@@ -1,8 +1,9 @@
 //! The list of tables, and running one.
 
 use crate::cell::{Cell, ColumnType};
+use crate::remarks::FewNotes;
 use crate::rows;
-use crate::rows::linux_files::PID;
+use crate::rows::linux::files::{MOUNTS_OF, PID};
 use crate::sink::Sink;
 use afterimage_target::Target;
 use std::collections::BTreeMap;
@@ -66,7 +67,15 @@ impl Table {
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
             return Err(TableError::UnknownKey { table: self.name, key: key.clone(), known });
         }
-        (self.run)(target, params, sink)
+        target.refill_linux();
+        let mut few = FewNotes::new(sink, target);
+        let ran = (self.run)(target, params, &mut few);
+        few.finish();
+        ran?;
+        if let Some(spent) = target.linux_spent() {
+            sink.note(&spent);
+        }
+        Ok(())
     }
 }
 
@@ -139,7 +148,7 @@ pub fn find(name: &str) -> Option<&'static Table> {
     TABLES.iter().find(|table| table.name == name || table.alias == Some(name))
 }
 
-const TID: Param = Param { name: "tid", doc: "only this thread" };
+pub(crate) const TID: Param = Param { name: "tid", doc: "only this thread" };
 
 macro_rules! table {
     ($name:literal, $alias:expr, $row:ty, $params:expr, $run:path) => {
@@ -162,7 +171,8 @@ pub static TABLES: &[Table] = &[
     table!("threads", None, rows::ThreadRow, &[TID], rows::threads::run),
     table!("thread_groups", None, rows::ThreadGroupRow, &[], rows::thread_groups::run),
     table!("frames", None, rows::FrameRow, &[TID], rows::frames::run),
-    table!("registers", None, rows::RegisterRow, &[TID, rows::registers::FRAME], rows::registers::run),
+    table!("variables", None, rows::VariableRow, rows::variables::PARAMS, rows::variables::run),
+    table!("registers", None, rows::RegisterRow, rows::registers::PARAMS, rows::registers::run),
     table!("modules", None, rows::ModuleRow, &[], rows::modules::run),
     table!("unloaded_modules", None, rows::UnloadedModuleRow, &[], rows::modules::run_unloaded),
     table!("regions", None, rows::RegionRow, &[], rows::regions::run),
@@ -171,13 +181,38 @@ pub static TABLES: &[Table] = &[
     table!("physical_regions", None, rows::PhysicalRegionRow, &[], rows::machine::physical_regions),
     table!("kernel", None, rows::KernelRow, &[], rows::linux::kernel),
     table!("kernel_log", None, rows::KernelLogRow, &[], rows::linux::log),
-    table!("processes", None, rows::ProcessRow, &[], rows::linux::processes),
+    table!("processes", None, rows::ProcessRow, &[PID], rows::linux::processes),
+    table!("process_tree", None, rows::ProcessTreeRow, &[], rows::linux::process_tree),
+    table!("process_threads", None, rows::ProcessThreadRow, &[PID], rows::linux::threads::run),
     table!("kernel_frames", None, rows::KernelFrameRow, rows::kernel_frames::PARAMS, rows::kernel_frames::run),
+    table!(
+        "user_frames",
+        None,
+        rows::linux::UserFrameRow,
+        rows::linux::user_frames::PARAMS,
+        rows::linux::user_frames::run
+    ),
+    table!("blocked_tasks", None, rows::BlockedTaskRow, &[], rows::linux::blocked::blocked_tasks),
+    table!("kernel_fault", None, rows::KernelFaultRow, &[], rows::linux::fault::kernel_fault),
     table!("kernel_modules", None, rows::KernelModuleRow, &[], rows::linux::modules),
-    table!("open_files", None, rows::OpenFileRow, &[PID], rows::linux_files::open_files),
-    table!("sockets", None, rows::SocketRow, &[PID], rows::linux_files::sockets),
-    table!("process_regions", None, rows::ProcessRegionRow, &[PID], rows::linux_files::process_regions),
-    table!("mounts", None, rows::MountRow, &[], rows::linux_files::mounts),
+    table!("kernel_module_sections", None, rows::KernelModuleSectionRow, &[], rows::linux::module_sections),
+    table!("open_files", None, rows::OpenFileRow, &[PID], rows::linux::files::open_files),
+    table!("sockets", None, rows::SocketRow, &[PID], rows::linux::files::sockets),
+    table!("network_interfaces", None, rows::NetworkInterfaceRow, &[], rows::linux::net::network_interfaces),
+    table!("routes", None, rows::RouteRow, &[], rows::linux::net::routes),
+    table!("neighbours", Some("arp"), rows::NeighbourRow, &[], rows::linux::net::neighbours),
+    table!("process_regions", None, rows::ProcessRegionRow, &[PID], rows::linux::files::process_regions),
+    table!("page_cache_files", None, rows::linux::cache::PageCacheFileRow, &[], rows::linux::cache::page_cache_files),
+    table!("mounts", None, rows::MountRow, &[MOUNTS_OF], rows::linux::files::mounts),
+    table!("shell_history", None, rows::linux::ShellHistoryRow, &[PID], rows::linux::history::run),
+    table!("memory_usage", None, rows::linux::MemoryUsageRow, &[], rows::linux::memory::usage),
+    table!("memory_zones", None, rows::linux::MemoryZoneRow, &[], rows::linux::memory::zones),
+    table!("slab_caches", None, rows::linux::SlabCacheRow, &[], rows::linux::memory::slabs),
+    table!("interrupts", None, rows::linux::InterruptRow, &[], rows::linux::sys::interrupts),
+    table!("timers", None, rows::linux::TimerRow, &[], rows::linux::sys::timers),
+    table!("bpf_programs", None, rows::linux::BpfProgramRow, &[], rows::linux::sys::bpf_programs),
+    table!("bpf_maps", None, rows::linux::BpfMapRow, &[], rows::linux::sys::bpf_maps),
+    table!("keyrings", None, rows::linux::KeyringRow, &[], rows::linux::sys::keyrings),
     table!("environment", None, rows::EnvironmentRow, &[PID], rows::process::run_environment),
     table!("auxv", None, rows::AuxvRow, &[], rows::process::run_auxv),
     table!("handles", None, rows::HandleRow, &[], rows::process::run_handles),
@@ -214,6 +249,7 @@ mod tests {
                 &["tid", "index", "pc", "function", "offset", "module", "file", "line", "inlined", "trust", "why"],
             ),
             ("registers", &["tid", "name", "value"]),
+            ("variables", &["tid", "frame", "name", "type", "value"]),
             ("modules", &["base", "end", "path", "build_id", "matched"]),
             ("regions", &["start", "end", "perms", "path", "present_bytes"]),
             ("exception", &["signal", "code", "address", "kind", "thread"]),
@@ -221,6 +257,16 @@ mod tests {
             ("open_files", &["pid", "fd", "path", "kind", "deleted"]),
             ("sockets", &["pid", "fd", "family", "protocol", "local", "remote", "state"]),
             ("process_regions", &["pid", "start", "end", "perms", "path"]),
+            (
+                "network_interfaces",
+                &["namespace", "name", "mac", "mtu", "flags", "ipv4", "ipv6", "rx_bytes", "tx_bytes"],
+            ),
+            ("routes", &["family", "table", "destination", "gateway", "interface", "metric"]),
+            ("neighbours", &["family", "address", "mac", "interface", "state"]),
+            ("process_tree", &["pid", "ppid", "depth", "comm"]),
+            ("processes", &["pid", "ppid", "uid", "comm", "cgroup", "ns_net", "ns_pid", "cap_eff", "tty"]),
+            ("kernel_modules", &["name", "base", "size", "taints", "refcount", "used_by"]),
+            ("kernel_module_sections", &["module", "name", "address"]),
             ("mounts", &["source", "target", "fstype", "options"]),
             ("findings", &["kind", "severity", "subject", "summary", "evidence"]),
         ];

@@ -35,6 +35,7 @@ mod symsrv;
 mod target;
 #[cfg(test)]
 mod testing;
+mod variables;
 
 pub use crash::{Diagnosis, Evidence, Statement, signal_name};
 pub use debuginfod::Fetched;
@@ -45,3 +46,4 @@ pub use options::Options;
 pub use places::{AddressInfo, Neighbour, PlaceKind};
 pub use stack::{Frame, Stack, StackEnd, Trust};
 pub use target::{Location, Target};
+pub use variables::{FrameVariables, KernelVariables, VariableKind, VariableValue};

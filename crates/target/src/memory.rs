@@ -56,7 +56,7 @@ impl TargetMemory {
         if !module.is_elf || region.is_some_and(|region| region.permissions.is_some_and(|perms| perms.write)) {
             return None;
         }
-        let file = module.elf_file()?;
+        let file = module.elf_file().filter(|_| !module.is_own_file())?;
         let own = at.0.wrapping_sub(module.found().bias.unwrap_or(module.bias));
         let segment = file.object.segments().iter().find(|segment| {
             segment.flags & PF_W == 0 && own.checked_sub(segment.vaddr).is_some_and(|skip| skip < segment.filesz)
@@ -93,9 +93,16 @@ impl TargetMemory {
     }
 
     fn until_present(&self, at: Virt, len: usize) -> usize {
+        // Where a segment is read page by page out of a machine's memory, a fault is of this one page.
+        const PAGE: u64 = 4096;
         let segments = self.dump.segments();
-        let first = segments.partition_point(|segment| segment.end <= at);
         let present = |backing| !matches!(backing, afterimage_dump::Backing::Absent(_));
+        let mut first = segments.partition_point(|segment| segment.end <= at);
+        let mut len = len;
+        if segments.get(first).is_some_and(|segment| segment.start <= at && present(segment.backing)) {
+            len = len.min((PAGE - at.0 % PAGE) as usize);
+            first += 1;
+        }
         let next = segments.get(first..).unwrap_or_default().iter().find(|segment| present(segment.backing));
         next.map_or(len, |segment| len.min(segment.start.0.saturating_sub(at.0).min(usize::MAX as u64) as usize))
     }

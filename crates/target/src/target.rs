@@ -41,14 +41,19 @@ pub struct Target {
     locations: Mutex<HashMap<CodeAddr, Arc<[Location]>>>,
     diagnosis: OnceLock<Diagnosis>,
     reported: OnceLock<stack::reported::Reported>,
-    linux: OnceLock<Result<crate::linux::Linux, String>>,
+    linux: OnceLock<Result<Arc<crate::linux::Linux>, String>>,
+    pub(crate) kernel_lines: OnceLock<Result<crate::linux::KernelLines, String>>,
 }
 
 impl Target {
     /// Lists the modules of a dump and gets ready to answer; reads no symbols yet.
     #[must_use]
     pub fn new(dump: Dump, options: Options, budget: Budget) -> Self {
-        let finder = Arc::new(Finder::new(Arc::new(dump), options, budget));
+        Self::with_finder(Finder::new(Arc::new(dump), options, budget))
+    }
+
+    pub(crate) fn with_finder(finder: Finder) -> Self {
+        let finder = Arc::new(finder);
         let modules: Arc<[Module]> = modules::list(&finder).into();
         let kernel = finder.dump.machine.as_ref().and_then(|machine| machine.virtual_memory.clone());
         let memory = TargetMemory::new(finder.dump.memory.clone(), modules.clone()).with_kernel(kernel);
@@ -63,6 +68,7 @@ impl Target {
             diagnosis: OnceLock::new(),
             reported: OnceLock::new(),
             linux: OnceLock::new(),
+            kernel_lines: OnceLock::new(),
         }
     }
 
@@ -77,7 +83,36 @@ impl Target {
     /// # Errors
     /// A sentence on what could not be found.
     pub fn linux(&self) -> Result<&crate::linux::Linux, &str> {
-        self.linux.get_or_init(|| crate::linux::Linux::open(self.dump())).as_ref().map_err(String::as_str)
+        self.shared_linux().map(|linux| &**linux)
+    }
+
+    pub(crate) fn shared_linux(&self) -> Result<&Arc<crate::linux::Linux>, &str> {
+        let open = || crate::linux::Linux::open(self.dump()).map(Arc::new);
+        self.linux.get_or_init(open).as_ref().map_err(String::as_str)
+    }
+
+    /// A sentence if the walk through the kernel's structures was ended because there were too many.
+    #[must_use]
+    pub fn linux_spent(&self) -> Option<String> {
+        self.linux.get()?.as_ref().ok()?.spent()
+    }
+
+    /// Lets the next question read as much of the kernel's structures as any: what one may read in all is bounded, and a
+    /// program that asks for days must not run out.
+    pub fn refill_linux(&self) {
+        if let Some(Ok(linux)) = self.linux.get() {
+            linux.refill();
+        }
+    }
+
+    /// Numbers of the machine's processors: those that the dump has registers of, else those that its kernel knows.
+    #[must_use]
+    pub fn processors(&self) -> Vec<u32> {
+        let cpus = self.dump().machine.as_ref().map_or(&[][..], |machine| &machine.cpus);
+        if cpus.is_empty() {
+            return self.linux().map(crate::linux::Linux::present_cpus).unwrap_or_default();
+        }
+        cpus.iter().map(|cpu| cpu.index).collect()
     }
 
     /// Where files are looked for.
@@ -97,6 +132,10 @@ impl Target {
     }
 
     pub(crate) fn finder(&self) -> &Finder {
+        &self.finder
+    }
+
+    pub(crate) fn shared_finder(&self) -> &Arc<Finder> {
         &self.finder
     }
 
@@ -240,7 +279,10 @@ impl Target {
 
     /// What happened and why; worked out at the first call.
     pub fn diagnosis(&self) -> &Diagnosis {
-        self.diagnosis.get_or_init(|| crash::diagnose(self))
+        self.diagnosis.get_or_init(|| {
+            self.refill_linux();
+            crash::diagnose(self)
+        })
     }
 
     /// Index of the crashed thread in [`Dump::threads`]; `None` if nothing crashed.

@@ -9,6 +9,8 @@
 )]
 
 mod common;
+#[path = "stacks/variables.rs"]
+mod variables;
 
 use afterimage_dump::{Budget, Virt, open};
 use afterimage_target::{Options, Stack, StackEnd, Target, Trust, stack};

@@ -9,6 +9,7 @@
 
 pub mod build_core;
 pub mod build_image;
+pub mod build_linux;
 pub mod build_macho;
 pub mod build_minidump;
 pub mod build_windows_dump;

@@ -1,5 +1,5 @@
 //! Benchmarks against the peers, in one run on one machine: `cargo xtask bench explain`, `bench capture`,
-//! `bench images`.
+//! `bench images`, `bench system`.
 //!
 //! *What it is not*: a test. It asserts no time; it reports what it got, and whether the goals are met. It writes
 //! nothing to the tree: programs lie in the cache of `testkit`, everything else in a temporary folder.
@@ -17,6 +17,8 @@ mod images;
 mod measure;
 mod overhead;
 mod settings;
+mod system;
+mod system_case;
 
 use anyhow::bail;
 use settings::Settings;
@@ -34,6 +36,13 @@ pub fn bench(arguments: &[String]) -> anyhow::Result<()> {
         }
         Some(("capture", rest)) => capture::capture(rest),
         Some(("images", rest)) => images::images(rest),
-        _ => bail!("usage: cargo xtask bench {} | {} | {}", settings::USAGE, capture::USAGE, images::USAGE),
+        Some(("system", rest)) => system::system(rest),
+        _ => bail!(
+            "usage: cargo xtask bench {} | {} | {} | {}",
+            settings::USAGE,
+            capture::USAGE,
+            images::USAGE,
+            system::USAGE
+        ),
     }
 }

@@ -66,7 +66,7 @@ pub fn check_images(_arguments: &[String]) -> anyhow::Result<()> {
 }
 
 /// Python with drgn and volatility3, in the target folder.
-fn peers() -> anyhow::Result<PathBuf> {
+pub(crate) fn peers() -> anyhow::Result<PathBuf> {
     let folder = tools::target().join("tools/images");
     let python = folder.join("bin/python");
     if !folder.join("bin/vol").exists() {
@@ -78,6 +78,8 @@ fn peers() -> anyhow::Result<PathBuf> {
             "--quiet",
             "drgn==0.3.0",
             "volatility3==2.28.2",
+            // volatility3 checks symbol files by their schema only where it has this.
+            "jsonschema",
         ]))?;
     }
     Ok(python)

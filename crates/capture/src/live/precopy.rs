@@ -91,6 +91,10 @@ impl Job<'_> {
             tracker.add(&(vma.start..vma.end));
         }
         if tracker.tracked().is_empty() {
+            // Of a process that was killed meanwhile nothing can be tracked any more.
+            if self.subject.ended() {
+                return Err(Failed::Other(self.gone()));
+            }
             let why = "the kernel tracks none of its memory".into();
             return Err(Failed::Refused(Refusal::Because(why)));
         }

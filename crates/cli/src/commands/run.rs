@@ -71,10 +71,10 @@ fn explain(captured: &Captured, common: &Common, err: &mut dyn Write) -> Result<
     let target = open::target(&captured.path, common)?;
     open::fetch_debug_info(&target, common);
     if common.json {
-        report::json::write(&target, err)?;
+        report::json::write(&target, false, err)?;
     } else {
         writeln!(err)?;
-        write(&target, common, err)?;
+        write(&target, false, common, err)?;
         let path = clean(&captured.path.display().to_string());
         writeln!(err, "\n{} {path}", paint(HEADING, "Dump:"))?;
         let held =

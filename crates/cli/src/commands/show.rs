@@ -3,7 +3,7 @@
 use crate::args::{Common, Show};
 use crate::failure::{Failure, INPUT, USAGE};
 use crate::{open, output};
-use afterimage_tables::{Params, TABLES, TableError, find};
+use afterimage_tables::{Params, TableError, find};
 use afterimage_target::Target;
 
 /// Tables that name functions.
@@ -17,7 +17,10 @@ pub fn show(arguments: &Show, common: &Common) -> Result<u8, Failure> {
             return Err(Failure::new(USAGE, format!("show {}: {key} is no key", arguments.table))
                 .advise("write KEY=VALUE, as tid=1234"));
         };
-        params.0.insert(name.to_owned(), value.to_owned());
+        if params.0.insert(name.to_owned(), value.to_owned()).is_some() {
+            return Err(Failure::new(USAGE, format!("show {}: {name} is given twice", arguments.table))
+                .advise("a key has one value; ask once for each"));
+        }
     }
     let target = open::target(&arguments.dump, common)?;
     if SYMBOLIZED.contains(&known(&arguments.table)?.name) {
@@ -29,8 +32,7 @@ pub fn show(arguments: &Show, common: &Common) -> Result<u8, Failure> {
 
 fn known(name: &str) -> Result<&'static afterimage_tables::Table, Failure> {
     find(name).ok_or_else(|| {
-        let names: Vec<&str> = TABLES.iter().map(|table| table.name).collect();
-        Failure::new(USAGE, format!("show: there is no table {name}")).advise(format!("one of {}", names.join(", ")))
+        Failure::new(USAGE, format!("show: there is no table {name}")).advise(super::nearest::advice(name))
     })
 }
 

@@ -20,7 +20,9 @@ pub fn tables(arguments: &Tables, common: &Common) -> Result<u8, Failure> {
         return Ok(0);
     }
     let chosen: Vec<&Table> = match &arguments.table {
-        Some(name) => vec![find(name).ok_or_else(|| Failure::new(USAGE, format!("tables: there is no table {name}")))?],
+        Some(name) => vec![find(name).ok_or_else(|| {
+            Failure::new(USAGE, format!("tables: there is no table {name}")).advise(super::nearest::advice(name))
+        })?],
         None => TABLES.iter().collect(),
     };
     for (i, table) in chosen.iter().enumerate() {

@@ -10,16 +10,43 @@ use std::ops::ControlFlow;
 /// The tables that make a report, in its order.
 const TABLES: &[&str] = &["dump", "exception", "findings", "threads", "frames", "registers", "modules", "issues"];
 
-pub fn write(target: &Target, out: &mut dyn Write) -> io::Result<()> {
+/// The tables that a report on a whole Linux machine has besides.
+const MACHINE: &[&str] = &[
+    "kernel",
+    "cpus",
+    "kernel_fault",
+    "kernel_frames",
+    "blocked_tasks",
+    "processes",
+    "sockets",
+    "kernel_modules",
+    "kernel_log",
+];
+
+/// `locals`: with the variables of the thread that crashed, or of what ran on the processor that panicked.
+pub fn write(target: &Target, locals: bool, out: &mut dyn Write) -> io::Result<()> {
     target.prepare_stacks();
-    for name in TABLES {
+    let machine = if target.dump().machine.is_some() && target.linux().is_ok() { MACHINE } else { &[] };
+    let variables: &[&str] = if locals { &["variables"] } else { &[] };
+    for name in TABLES.iter().chain(machine).chain(variables) {
         let Some(table) = find(name) else { continue };
         let mut params = Params::default();
         if *name == "registers" {
             // The crashed thread's registers only: those of a thousand waiting threads help nobody.
             let crashed = target.crashed_thread().and_then(|index| target.dump().threads.get(index));
-            let Some(thread) = crashed else { continue };
+            // Of a machine those of the processor that panicked, if the dump has them.
+            let panicked = || panicked(target).and_then(|cpu| target.dump().threads.iter().find(|own| own.tid == cpu));
+            let Some(thread) = crashed.or_else(panicked) else { continue };
             params.0.insert("tid".to_owned(), thread.tid.to_string());
+        }
+        if *name == "kernel_frames" {
+            // The processor that panicked; of a healthy machine all stacks are another question.
+            let Some(cpu) = panicked(target) else { continue };
+            params.0.insert("cpu".to_owned(), cpu.to_string());
+        }
+        if *name == "variables" {
+            let Some(tid) = stopped(target) else { continue };
+            params.0.insert("tid".to_owned(), tid.to_string());
         }
         let mut lines = Lines { name, columns: table.columns, out, result: Ok(()) };
         // A table that cannot be asked has nothing for a report.
@@ -27,6 +54,22 @@ pub fn write(target: &Target, out: &mut dyn Write) -> io::Result<()> {
         lines.result?;
     }
     Ok(())
+}
+
+/// The processor of a Linux machine that panicked.
+fn panicked(target: &Target) -> Option<u32> {
+    target.dump().machine.as_ref()?;
+    let linux = target.linux().ok().filter(|_| target.diagnosis().message.is_some())?;
+    Some(linux.panicked_cpu())
+}
+
+/// The thread that crashed, or the processor that panicked.
+fn stopped(target: &Target) -> Option<u32> {
+    if target.dump().machine.is_some() && target.linux().is_ok() {
+        return panicked(target);
+    }
+    let thread = target.crashed_thread().unwrap_or(0);
+    target.dump().threads.get(thread).map(|thread| thread.tid)
 }
 
 /// Writes each row at once: the frames of 65 536 threads would fill the memory otherwise.

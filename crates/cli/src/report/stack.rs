@@ -31,8 +31,9 @@ enum Line<'a> {
     Gap(usize),
 }
 
-/// Writes the stack of one thread.
-pub fn write(target: &Target, thread: usize, common: &Common, out: &mut dyn Write) -> io::Result<()> {
+/// Writes the stack of one thread; `locals`: with the variables of its frames.
+pub fn write(target: &Target, thread: usize, locals: bool, common: &Common, out: &mut dyn Write) -> io::Result<()> {
+    let mut locals = locals.then(|| super::locals::Locals::new(target, thread));
     let (rows, hidden) = if common.verbose { (rows(target, thread), 0) } else { without_runtime(target, thread) };
     let lines = folded(&rows);
     let shown = if common.verbose { lines.len() } else { SHOWN };
@@ -80,6 +81,9 @@ pub fn write(target: &Target, thread: usize, common: &Common, out: &mut dyn Writ
                     write!(out, "  {}", paint(DIM, &note))?;
                 }
                 writeln!(out)?;
+                if let Some(locals) = &mut locals {
+                    locals.under(row.index, common, out)?;
+                }
             }
             Line::Gap(frames) => writeln!(out, "  {}", paint(DIM, &format!("⋮    {frames} frames more")))?,
             Line::Fold { frames, cycle: 1 } => {
@@ -98,6 +102,9 @@ pub fn write(target: &Target, thread: usize, common: &Common, out: &mut dyn Writ
     if hidden > 0 {
         let text = format!("⋮    {hidden} frames of the runtime below it (--verbose shows them)");
         writeln!(out, "  {}", paint(DIM, &text))?;
+    }
+    if let Some(locals) = &locals {
+        locals.end(out)?;
     }
     if let Some(words) = end_in_words(&target.stack(thread).end) {
         writeln!(out, "  {}", paint(DIM, &super::text::wrapped(&clean(&words), 2)))?;

@@ -15,7 +15,7 @@ use std::io::{self, Write};
 /// Names of unloaded drivers that are shown without `--verbose`.
 const UNLOADED: usize = 8;
 
-pub fn write(target: &Target, stop: &Stop, common: &Common, out: &mut dyn Write) -> io::Result<()> {
+pub fn write(target: &Target, stop: &Stop, locals: bool, common: &Common, out: &mut dyn Write) -> io::Result<()> {
     let diagnosis = target.diagnosis();
     let style = if diagnosis.kind == "none" { HEADING } else { ERROR };
     writeln!(out, "{}", paint(style, &wrapped(&sentence(&diagnosis.headline), 0)))?;
@@ -33,7 +33,7 @@ pub fn write(target: &Target, stop: &Stop, common: &Common, out: &mut dyn Write)
     if let Some(thread) = shown {
         let number = stop.processor.map_or_else(String::new, |number| format!(" {number}"));
         heading(out, &format!("Stack of processor{number}"))?;
-        stack::write(target, thread, common, out)?;
+        stack::write(target, thread, locals, common, out)?;
         if target.stack(thread).frames.iter().any(|frame| frame.trust == Trust::Scan) {
             let note = "Found by looking through the stack for addresses in drivers: some may be left over from earlier calls.";
             writeln!(out, "  {}", paint(DIM, &wrapped(note, 2)))?;
@@ -148,6 +148,8 @@ fn machine(target: &Target, stop: &Stop, common: &Common, out: &mut dyn Write) -
 pub(super) fn duration(seconds: f64) -> String {
     let whole = seconds.max(0.0) as u64;
     match whole {
+        // A kernel's clock that counts whole seconds has no tenths to show.
+        0..60 if seconds.fract() == 0.0 => format!("{whole} s"),
         0..60 => format!("{seconds:.1} s"),
         60..3600 => format!("{} min {} s", whole / 60, whole % 60),
         3600..86_400 => format!("{} h {} min", whole / 3600, whole / 60 % 60),
@@ -160,7 +162,7 @@ mod tests {
     #[test]
     fn durations_for_people() {
         for (seconds, text) in
-            [(3.747, "3.7 s"), (725.0, "12 min 5 s"), (11_050.0, "3 h 4 min"), (439_300.0, "5 d 2 h")]
+            [(3.747, "3.7 s"), (13.0, "13 s"), (725.0, "12 min 5 s"), (11_050.0, "3 h 4 min"), (439_300.0, "5 d 2 h")]
         {
             assert_eq!(super::duration(seconds), text);
         }

@@ -3,22 +3,27 @@
 use super::{source, stack};
 use crate::args::Common;
 use crate::output::style::{DIM, ERROR, HEADING, PLACE, paint};
-use crate::output::{clean, terminal_width};
+use crate::output::{clean, cut, table_width, terminal_width, wrap};
 use afterimage_tables::rows::{self, thread_groups};
 use afterimage_target::Target;
 use std::io::{self, Write};
+use unicode_width::UnicodeWidthStr;
 
 /// Groups of other threads that are shown without `--verbose`.
 const GROUPS: usize = 8;
 /// Functions of another group's stack that are shown without `--verbose`.
 const GROUP_FRAMES: usize = 6;
+/// Columns that lines of lists take at least, however narrow the terminal is.
+const MIN_ROOM: usize = 40;
+/// Columns that are worth to begin the end of a line in.
+const MIN_END: usize = 14;
 
-pub fn write(target: &Target, common: &Common, out: &mut dyn Write) -> io::Result<()> {
+pub fn write(target: &Target, locals: bool, common: &Common, out: &mut dyn Write) -> io::Result<()> {
     if let Some(stop) = target.dump().machine.as_ref().and_then(|machine| machine.stop.as_deref()) {
-        return super::stop::write(target, stop, common, out);
+        return super::stop::write(target, stop, locals, common, out);
     }
     if let Some(machine) = target.dump().machine.as_deref() {
-        return super::machine::write(target, machine, common, out);
+        return super::machine::write(target, machine, locals, common, out);
     }
     verdict(target, common, out)?;
     let shown = match target.crashed_thread() {
@@ -27,7 +32,7 @@ pub fn write(target: &Target, common: &Common, out: &mut dyn Write) -> io::Resul
         None => Some(0),
     };
     if let Some(thread) = shown {
-        thread_stack(target, thread, common, out)?;
+        thread_stack(target, thread, locals, common, out)?;
         registers(target, thread, common, out)?;
     }
     other_threads(target, shown, common, out)?;
@@ -37,23 +42,24 @@ pub fn write(target: &Target, common: &Common, out: &mut dyn Write) -> io::Resul
 
 /// Wraps text to the terminal, with a hanging indent.
 pub(super) fn wrapped(text: &str, indent: usize) -> String {
-    let width = terminal_width().unwrap_or(100).clamp(60, 110);
-    let mut lines = vec![String::new()];
-    for word in text.split(' ') {
-        let full = lines
-            .last()
-            .is_some_and(|line| !line.is_empty() && line.chars().count() + word.chars().count() + 1 + indent > width);
-        if full {
-            lines.push(String::new());
-        }
-        if let Some(line) = lines.last_mut() {
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            line.push_str(word);
-        }
+    wrap(text, indent, terminal_width().unwrap_or(100).clamp(60, 110))
+}
+
+/// Columns that a line of a list may take behind its indent of two: those of the terminal, unless all is asked for.
+pub(super) fn room(common: &Common) -> Option<usize> {
+    table_width().filter(|_| !common.verbose).map(|width| width.saturating_sub(2).max(MIN_ROOM))
+}
+
+/// A line of a list with a dim end. What there is no room for is cut, with a mark; of an end little is not worth showing.
+pub(super) fn fitted(text: &str, end: &str, room: Option<usize>) -> String {
+    let text = if end.is_empty() { text.trim_end() } else { text };
+    let Some(room) = room else { return format!("{text}{}", paint(DIM, end)) };
+    let text = cut(text, room);
+    let left = room.saturating_sub(text.width());
+    if end.width() > left && left < MIN_END {
+        return text.trim_end().to_owned();
     }
-    lines.join(&format!("\n{}", " ".repeat(indent)))
+    format!("{text}{}", paint(DIM, &cut(end, left)))
 }
 
 /// A sentence with paths as a person in the current folder would write them, and without anything that steers terminals.
@@ -123,7 +129,7 @@ fn excerpt(target: &Target, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-fn thread_stack(target: &Target, thread: usize, common: &Common, out: &mut dyn Write) -> io::Result<()> {
+fn thread_stack(target: &Target, thread: usize, locals: bool, common: &Common, out: &mut dyn Write) -> io::Result<()> {
     let Some(record) = target.dump().threads.get(thread) else { return Ok(()) };
     let name = record.name.as_deref().map(|name| format!(" \"{}\"", clean(name))).unwrap_or_default();
     let crashed = match (target.crashed_thread() == Some(thread), target.diagnosis().kind) {
@@ -132,7 +138,7 @@ fn thread_stack(target: &Target, thread: usize, common: &Common, out: &mut dyn W
         (true, _) => ", which crashed",
     };
     heading(out, &format!("Stack of thread {}{name}{crashed}", record.tid))?;
-    stack::write(target, thread, common, out)
+    stack::write(target, thread, locals, common, out)
 }
 
 pub(super) fn registers(target: &Target, thread: usize, common: &Common, out: &mut dyn Write) -> io::Result<()> {
@@ -209,7 +215,8 @@ fn other_threads(target: &Target, shown: Option<usize>, common: &Common, out: &m
 /// One line that says what file this all comes from.
 pub(super) fn dump_line(target: &Target, out: &mut dyn Write) -> io::Result<()> {
     let row = rows::dump::row(target);
-    let mut parts = vec![format!("{} dump, {}", row.r#type, row.format)];
+    let what = if row.missing_bytes == 0 { "" } else { "what is left of a " };
+    let mut parts = vec![format!("{what}{} dump, {}", row.r#type, row.format)];
     parts.extend(row.compression.ok().map(|packed| format!("packed with {packed}")));
     parts.push(format!("{} {}", row.os, row.arch));
     parts.push(format!("{} of memory", bytes(row.present_bytes)));
@@ -259,6 +266,19 @@ pub(super) fn remarks(target: &Target, common: &Common, out: &mut dyn Write) -> 
 
 #[cfg(test)]
 mod tests {
+    use super::fitted;
+
+    #[test]
+    fn lines_fit_the_room() {
+        let plain = |text: &str, end: &str, room| anstream::adapter::strip_str(&fitted(text, end, room)).to_string();
+        assert_eq!(plain("1  init  ", "/usr/lib/systemd", None), "1  init  /usr/lib/systemd");
+        assert_eq!(plain("1  init  ", "", None), "1  init");
+        assert_eq!(plain("1  init  ", "/usr/lib/systemd", Some(24)), "1  init  /usr/lib/syste…");
+        assert_eq!(plain("1  init  ", "/usr/lib/systemd", Some(20)), "1  init");
+        assert_eq!(plain("1  init  ", "/bin", Some(13)), "1  init  /bin");
+        assert_eq!(plain("1  a name that is long", "/bin", Some(10)), "1  a name…");
+    }
+
     #[test]
     fn bytes_for_people() {
         for (count, text) in [(0, "0 B"), (999, "999 B"), (1024, "1.0 KiB"), (4_300_000_000, "4.0 GiB")] {

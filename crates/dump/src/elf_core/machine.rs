@@ -133,7 +133,10 @@ pub(super) fn is_machine(reading: &Reading<'_>, segments: &[Segment]) -> bool {
     let mut flags = loads().map(|load| load.flags);
     let first = flags.next();
     let low = loads().any(|load| load.paddr < LEAST) && flags.all(|flags| Some(flags) == first);
-    let physical = if same { low } else { loads().all(|load| load.paddr != 0 || load.paddr == load.vaddr) };
+    // Folklore: QEMU's dump of an arm64 guest without its vmcoreinfo device has no note but those of a thread, and memory
+    // that begins at 1 GiB, at equal addresses; but no segment of it may be read, written or executed.
+    let bare = loads().all(|load| load.flags == 0) && loads().any(|load| load.filesz > 0);
+    let physical = if same { low || bare } else { loads().all(|load| load.paddr != 0 || load.paddr == load.vaddr) };
     !process && reading.mappings.is_empty() && physical
 }
 
@@ -170,7 +173,7 @@ pub(super) fn assemble(mut reading: Reading<'_>, source: &SharedSource, segments
     let notes = std::mem::take(&mut reading.machine);
     let mut machine = Machine::new(Arc::new(memory));
     machine.page_size = page_size(reading.header.arch, notes.vmcoreinfo.as_deref());
-    machine.cpus = cpus(&reading, &notes);
+    machine.cpus = cpus(&reading, &notes, segments);
     machine.vmcoreinfo = notes.vmcoreinfo;
     let mut dump = machine_dump(Format::ElfCore, source, (reading.header.arch, reading.header.endian), machine);
     dump.pointer_size = reading.header.word();
@@ -248,8 +251,14 @@ fn layered(source: &SharedSource, pieces: Vec<Piece<Phys>>) -> SegmentMemory<Phy
     SegmentMemory::new(source.clone(), all)
 }
 
-fn cpus(reading: &Reading<'_>, notes: &Notes) -> Vec<Cpu> {
+fn cpus(reading: &Reading<'_>, notes: &Notes, segments: &[Segment]) -> Vec<Cpu> {
     let count = reading.threads.len().max(notes.qemu.len());
+    // QEMU writes the processor's number, counted from 1, where others write the task's. On arm64 no note is its own, but
+    // no segment of its files has a protection either.
+    let loads = || segments.iter().filter(|segment| segment.kind == PT_LOAD);
+    let counted = (1u64..).zip(&reading.threads).all(|(number, thread)| u64::from(thread.tid) == number);
+    let numbered =
+        notes.writer == Some("qemu") || counted && loads().next().is_some() && loads().all(|load| load.flags == 0);
     let cpu = |index: usize| {
         let thread = reading.threads.get(index);
         let mut registers = thread
@@ -263,8 +272,7 @@ fn cpus(reading: &Reading<'_>, notes: &Notes) -> Vec<Cpu> {
         }
         Cpu {
             index: index as u32,
-            // QEMU writes the processor's number, counted from 1, where others write the task's.
-            pid: thread.map(|thread| thread.tid).filter(|_| notes.writer != Some("qemu")),
+            pid: thread.map(|thread| thread.tid).filter(|_| !numbered),
             registers,
             control: notes.control.get(index).cloned().unwrap_or_default(),
         }
@@ -303,5 +311,5 @@ pub(crate) fn machine_notes(
         super::read_notes(&mut reading, source, &[segment]);
     }
     let notes = std::mem::take(&mut reading.machine);
-    MachineNotes { cpus: cpus(&reading, &notes), records: reading.notes, issues: reading.issues }
+    MachineNotes { cpus: cpus(&reading, &notes, &[]), records: reading.notes, issues: reading.issues }
 }

@@ -151,7 +151,7 @@ pub(super) fn name(owner: &str, kind: u32) -> Option<&'static str> {
         "FreeBSD" => FREEBSD,
         "NetBSD-CORE" => NETBSD,
         "OpenBSD" => OPENBSD,
-        "AFTERIMAGE" => AFTERIMAGE,
+        "AFTERIMAGE" => return find(AFTERIMAGE, super::own::small(kind)),
         "GDB" => &[(0xff00_0000, "NT_GDB_TDESC"), (0x900, "NT_RISCV_CSR")],
         "FDO" => &[(0xcafe_1a7e, "FDO_PACKAGING_METADATA"), (0x407c_0c0a, "FDO_DLOPEN_METADATA")],
         "GNU" => &[

@@ -2,14 +2,16 @@
 //!
 //! | type | content |
 //! |---|---|
-//! | 1 | soft errors: UTF-8 text, one a line |
-//! | 2 | thread names: lines of `tid`, a tab, the name |
-//! | 3 | facts of the process: repeated key, NUL, length as u64 (little-endian), that many bytes |
-//! | 4 | build-ids: repeated base u64, length u16, bytes, length u16, path (all little-endian) |
-//! | 5 | untouched memory: repeated start u64, end u64 (little-endian): mapped, zero, and therefore not stored |
+//! | 0x41460001 | soft errors: UTF-8 text, one a line |
+//! | 0x41460002 | thread names: lines of `tid`, a tab, the name |
+//! | 0x41460003 | facts of the process: repeated key, NUL, length as u64 (little-endian), that many bytes |
+//! | 0x41460004 | build-ids: repeated base u64, length u16, bytes, length u16, path (all little-endian) |
+//! | 0x41460005 | untouched memory: repeated start u64, end u64 (little-endian): mapped, zero, and therefore not stored |
 //!
 //! Facts that become parts of the model: `cmdline`, `environ`, `exe`, `time`; and of a dump that was converted from
 //! another container, whose notes are Linux's only in form: `os`, `os_version`, `exception`, `fault_address`.
+//!
+//! The first cores had the small numbers alone, which debuggers take for registers.
 //!
 //! *Trap*: these are little-endian whatever the processor is, so that one writer serves all.
 
@@ -21,7 +23,7 @@ use crate::{Endian, ExceptionKind, Os};
 /// Takes a note of owner `AFTERIMAGE`.
 pub(super) fn take(reading: &mut Reading<'_>, note: &Note<'_>) {
     let content = Fields::new(note.content.bytes(), Endian::Little);
-    match note.kind {
+    match small(note.kind) {
         1 => soft_errors(reading, content),
         2 => thread_names(reading, content),
         3 => facts(reading, content),
@@ -29,6 +31,12 @@ pub(super) fn take(reading: &mut Reading<'_>, note: &Note<'_>) {
         5 => untouched(reading, content),
         _ => {}
     }
+}
+
+/// The number of a note's type among afterimage's own.
+pub(super) fn small(kind: u32) -> u32 {
+    const OWN: u32 = 0x4146;
+    if kind >> 16 == OWN { kind & 0xffff } else { kind }
 }
 
 fn soft_errors(reading: &mut Reading<'_>, content: Fields<'_>) {

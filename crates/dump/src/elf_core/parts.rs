@@ -125,7 +125,7 @@ fn is_tail(source: &dyn Source, segment: &Segment, endian: Endian) -> bool {
         return true;
     }
     let mut walk = Walk::new(source, segment, endian);
-    let own = walk.next().is_some_and(|note| note.owner == b"AFTERIMAGE" && note.kind == 1);
+    let own = walk.next().is_some_and(|note| note.owner == b"AFTERIMAGE" && super::own::small(note.kind) == 1);
     own && walk.next().is_none()
 }
 

@@ -15,6 +15,7 @@
 //! walk over all of them never ends by itself; [`PageTables`] passes no table that it stands in already, and counts.
 
 mod layout;
+mod reverse;
 mod tables;
 #[cfg(test)]
 mod tests;

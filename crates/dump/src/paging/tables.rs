@@ -155,6 +155,15 @@ impl PageTables {
         &self.layout
     }
 
+    pub(super) fn memory(&self) -> &dyn PhysMemory {
+        &*self.memory
+    }
+
+    /// The root table of a half.
+    pub(super) fn root(&self, upper: bool) -> Option<Phys> {
+        if upper { self.upper } else { self.lower }
+    }
+
     /// Walks to one address.
     ///
     /// # Errors

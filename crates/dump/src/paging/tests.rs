@@ -164,3 +164,24 @@ fn a_walk_over_tables_that_map_themselves_ends() {
     assert_eq!(extents.len(), 1);
     assert_eq!((extents[0].start, extents[0].end), (Virt(0xffff_ff80_0000_0000), Virt(0xffff_ff80_0040_0000)));
 }
+
+/// The same page at two places: the range says which one is meant.
+#[test]
+fn an_address_is_found_by_what_it_maps() {
+    let (direct, image) = (0xffff_8880_0020_0000u64, 0xffff_ffff_8120_0000u64);
+    let tables = Ram::new()
+        .put(0x1000 + index(direct, 39, 9), 0x2067, 8)
+        .put(0x2000 + index(direct, 30, 9), 0x3067, 8)
+        .put(0x3000 + index(direct, 21, 9), 0x0020_00e3, 8)
+        .put(0x1000 + index(image, 39, 9), 0x4067, 8)
+        .put(0x4000 + index(image, 30, 9), 0x5067, 8)
+        .put(0x5000 + index(image, 21, 9), 0x0020_00e1, 8)
+        // A table that is mapped into itself.
+        .put(0x1000 + index(u64::MAX << 47, 39, 9), 0x1067, 8)
+        .tables(Layout::x86_64(false), 0x1000);
+    let from = |physical, first: u64| tables.find(Phys(physical), first..=u64::MAX).map(|at| at.0);
+    assert_eq!(from(0x20_1234, 0xffff_8000_0000_0000), Some(direct + 0x1234));
+    assert_eq!(from(0x20_1234, 0xffff_ffff_8000_0000), Some(image + 0x1234));
+    assert_eq!(from(0x40_0000, 0xffff_8000_0000_0000), None);
+    assert_eq!(tables.find(Phys(0x20_0000), 0..=1 << 46), None);
+}

@@ -23,6 +23,7 @@ pub(crate) mod qemu;
 pub(crate) mod ranked;
 pub(crate) mod ranks;
 pub(crate) mod raw;
+mod raw_base;
 pub(crate) mod sadump;
 pub(crate) mod signs;
 pub(crate) mod stretches;

@@ -1,4 +1,4 @@
-//! Raw images: the byte at place N is the byte of physical address N.
+//! Raw images: the byte at place N is the byte of physical address N, or N behind where an arm64 machine's memory begins.
 //!
 //! *What it is not*: a container. Nothing in such a file says what it is, so all other readers are asked first, and then
 //! the content must look like the memory of a machine.
@@ -6,11 +6,12 @@
 //! *Trap*: memory-mapped devices lie below 4 GiB, so an image of more than some 3 GiB that has no hole there (Firecracker,
 //! VMware's `.vmem`) is no raw image: its upper part belongs elsewhere. Files beside it say where.
 
-use super::machine_dump;
+use super::{machine_dump, raw_base};
 use crate::machine::Machine;
 use crate::source::{SharedSource, Source, read_vec};
 use crate::{
-    Arch, Backing, Budget, Dump, Endian, Error, FileOffset, Format, FormatReader, Issue, Phys, Segment, SegmentMemory,
+    Arch, Backing, Budget, Dump, Endian, Error, FileOffset, Format, FormatReader, Issue, Os, Phys, Segment,
+    SegmentMemory,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -26,14 +27,30 @@ const EXTENSIONS: [&str; 8] = ["raw", "mem", "vmem", "dd", "img", "bin", "dump",
 
 /// Opens the dump as a raw image, whatever it looks like.
 pub(crate) fn open(_path: &Path, source: SharedSource, _budget: &Budget) -> Result<Dump, Error> {
-    Ok(image(source))
+    let mut dump = image(source.clone());
+    // No machine of another kind has its memory elsewhere.
+    if dump.arch == Arch::Aarch64
+        && dump.os == Os::Linux
+        && let Some(base) = raw_base::of(&source).filter(|base| base.0 != 0)
+        && let Some(machine) = &mut dump.machine
+    {
+        machine.memory = Arc::new(memory(&source, base.0));
+        dump.issues.push(Issue::remark(format!(
+            "the image begins at physical address {base:#x}: only so the kernel's page tables lead to the kernel"
+        )));
+    }
+    Ok(dump)
 }
 
-/// A source as a raw image.
+/// All of a source as memory that begins at a physical address.
+pub(super) fn memory(source: &SharedSource, base: u64) -> SegmentMemory<Phys> {
+    let (start, end) = (Phys(base), Phys(base.saturating_add(source.len())));
+    SegmentMemory::new(source.clone(), vec![Segment { start, end, backing: Backing::File(FileOffset(0)) }])
+}
+
+/// A source as a raw image that begins at 0.
 pub(crate) fn image(source: SharedSource) -> Dump {
-    let end = Phys(source.len());
-    let piece = Segment { start: Phys(0), end, backing: Backing::File(FileOffset(0)) };
-    let machine = Machine::new(Arc::new(SegmentMemory::new(source.clone(), vec![piece])));
+    let machine = Machine::new(Arc::new(memory(&source, 0)));
     let mut dump = machine_dump(Format::Raw, &source, (Arch::Other(0), Endian::Little), machine);
     dump.issues.push(Issue::remark("a raw image does not say which of its zeros were memory and which were holes"));
     if !source.len().is_multiple_of(4096) {

@@ -26,17 +26,19 @@ pub const NT_FILE: u32 = 0x4649_4c45;
 
 /// Owner of afterimage's own notes.
 pub const OWNER: &str = "AFTERIMAGE";
+/// What the types of its notes begin with, "AF". *Trap*: debuggers look at a note's type and not at its owner, and take one
+/// with a small number for registers.
+pub const OWN: u32 = 0x4146_0000;
 /// Soft errors: UTF-8, one a line.
-pub const SOFT_ERRORS: u32 = 1;
+pub const SOFT_ERRORS: u32 = OWN | 1;
 /// Thread names: lines of thread id, tab, name.
-pub const THREAD_NAMES: u32 = 2;
+pub const THREAD_NAMES: u32 = OWN | 2;
 /// Facts: repeated key, NUL, length (u64, little endian), bytes.
-pub const FACTS: u32 = 3;
+pub const FACTS: u32 = OWN | 3;
 /// Build ids: repeated base (u64), length (u16), bytes, length of path (u16), path; little endian.
-pub const BUILD_IDS: u32 = 4;
-
+pub const BUILD_IDS: u32 = OWN | 4;
 /// Untouched memory: repeated start and end (u64, little endian).
-pub const UNTOUCHED: u32 = 5;
+pub const UNTOUCHED: u32 = OWN | 5;
 
 /// CPU time as seconds and microseconds.
 pub type Time = (u64, u64);
@@ -90,6 +92,18 @@ impl Prstatus {
         out.pad_to_word();
         out.note("CORE", NT_PRSTATUS)
     }
+}
+
+/// Integer registers of a Linux thread as `PTRACE_GETREGSET` gives them, little-endian, zeros for those without a value;
+/// `None` for a processor whose layout is not known.
+#[must_use]
+pub fn integer_registers(registers: &crate::Registers) -> Option<Vec<u8>> {
+    let word = registers.arch().info().pointer_size;
+    let status = crate::elf_core::layout::Status { ids: [0; 4], signal: 0, has_fp: false };
+    let note = crate::elf_core::layout::encode(registers, word, Endian::Little, &status)?;
+    // Before them the header, behind them a flag and its padding.
+    let header = if word == 8 { 112 } else { 72 };
+    Some(note.get(header..note.len().checked_sub(word)?)?.to_vec())
 }
 
 /// What NT_PRPSINFO tells of a process.

@@ -1,6 +1,6 @@
-//! DWARF 2 to 5: which function, which inlined calls, which lines stand behind an address.
+//! DWARF 2 to 5: which function, which inlined calls, which lines stand behind an address, and which variables.
 //!
-//! Not here: types and variables; call-frame information (`crate::cfi`).
+//! Not here: call-frame information (`crate::cfi`).
 //!
 //! Example: a lookup finds the unit (`units`), then the function and the calls inlined at the address (`functions`),
 //! then the line (`lines`). Only that unit is read, and what was learned of it is kept.
@@ -8,17 +8,26 @@
 //! Trap: nothing borrowed is kept. A gimli `Dwarf` is a dozen slices, so each lookup makes its own from the bytes that
 //! the file owns; the caches hold plain numbers.
 
+mod call_sites;
+mod entries;
+mod evaluate;
 mod functions;
 mod lines;
 mod names;
+mod scopes;
 mod split;
+mod subprogram;
+mod type_names;
+mod types;
 mod units;
+mod variables;
 
 use crate::Files;
 use crate::elf::ElfObject;
 use functions::FunctionTable;
 use gimli::{Abbreviations, DebugInfoOffset, EndianSlice, RunTimeEndian, Section, SectionId, UnitHeader};
 use lines::LineTable;
+use scopes::ScopeTable;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use units::UnitIndex;
@@ -48,6 +57,7 @@ pub(crate) struct Found {
 struct UnitCache {
     functions: OnceLock<FunctionTable>,
     lines: OnceLock<LineTable>,
+    scopes: OnceLock<ScopeTable>,
 }
 
 /// The DWARF of one file, with the files that it refers to.
@@ -71,8 +81,13 @@ fn endian(object: &ElfObject) -> RunTimeEndian {
     if object.is_little_endian() { RunTimeEndian::Little } else { RunTimeEndian::Big }
 }
 
-/// The sections of a file that are needed here; the others stay packed and unread.
-fn sections(object: &ElfObject, split: bool) -> Dwarf<'_> {
+/// Whether numbers begin with their highest byte.
+fn is_big(dwarf: &Dwarf<'_>) -> bool {
+    gimli::Reader::endian(dwarf.debug_abbrev.reader()) == RunTimeEndian::Big
+}
+
+/// The sections of a file that are needed here; the others stay packed and unread. `locations`: those of variables, too.
+fn sections(object: &ElfObject, split: bool, locations: bool) -> Dwarf<'_> {
     let load = |id: SectionId| -> Result<Slice<'_>, std::convert::Infallible> {
         let wanted = matches!(
             id,
@@ -85,7 +100,7 @@ fn sections(object: &ElfObject, split: bool) -> Dwarf<'_> {
                 | SectionId::DebugRngLists
                 | SectionId::DebugStr
                 | SectionId::DebugStrOffsets
-        );
+        ) || locations && matches!(id, SectionId::DebugLoc | SectionId::DebugLocLists);
         let name = if split { id.dwo_name() } else { Some(id.name()) };
         let bytes = name.filter(|_| wanted).and_then(|name| object.section_bytes(name)).unwrap_or(&[]);
         Ok(EndianSlice::new(bytes, endian(object)))
@@ -110,9 +125,9 @@ impl DwarfFile {
         }
     }
 
-    /// The views that one lookup works with.
-    fn view(&self) -> Dwarf<'_> {
-        let mut dwarf = sections(&self.object, false);
+    /// The views that one lookup works with; `locations`: one for variables.
+    fn view(&self, locations: bool) -> Dwarf<'_> {
+        let mut dwarf = sections(&self.object, false, locations);
         let supplementary = self.supplementary.get_or_init(|| {
             let (name, id) = self.object.alt_debuglink()?;
             let object = ElfObject::parse(self.files.supplementary(&name, &id)?).ok()?;
@@ -120,7 +135,7 @@ impl DwarfFile {
             (object.build_id().is_none_or(|own| id.is_empty() || own == id)).then(|| Arc::new(object))
         });
         if let Some(object) = supplementary {
-            dwarf.set_sup(sections(object, false));
+            dwarf.set_sup(sections(object, false, false));
         }
         dwarf
     }
@@ -165,7 +180,7 @@ impl DwarfFile {
     ///
     /// `thorough`: also go through units that no address table knows; it costs a look at every unit, once.
     pub(crate) fn locate(&self, at: u64, thorough: bool) -> Vec<Found> {
-        let dwarf = self.view();
+        let dwarf = self.view(false);
         let relocatable = self.object.file_type() == crate::elf::ET_REL;
         let mut only_line = Vec::new();
         for offset in self.index.candidates(&self.object, &dwarf, at, thorough) {

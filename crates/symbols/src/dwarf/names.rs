@@ -9,6 +9,7 @@
 //! Trap: a name without a linker's name is bare ("run"); for C++, Rust and the like the namespaces around it are looked
 //! up, which means going through the unit.
 
+use super::scopes::{self, ScopeTable};
 use super::{Dwarf, DwarfFile, Slice, Unit, Value, units};
 use gimli::{UnitOffset, constants as dw};
 
@@ -56,7 +57,7 @@ impl<'a> Names<'_, 'a> {
         let entry = read(dwarf, unit, die)?;
         // Rust's old mangling calls every closure of a function `{{closure}}`; its source name numbers them.
         if let Some(name) = entry.name.as_deref().filter(|name| name.starts_with("{closure#"))
-            && let Some(text) = qualified(unit, dwarf, die, name)
+            && let Some(text) = with_scopes(unit, dwarf, die, name)
         {
             return Some(Name { text, pieced: false });
         }
@@ -69,7 +70,7 @@ impl<'a> Names<'_, 'a> {
         };
         further.or_else(|| {
             let name = entry.name?;
-            Some(match qualified(unit, dwarf, die, &name) {
+            Some(match with_scopes(unit, dwarf, die, &name) {
                 Some(text) => Name { pieced: text != name, text },
                 None => Name { text: name, pieced: false },
             })
@@ -131,7 +132,7 @@ fn read<'a>(dwarf: &Dwarf<'a>, unit: &Unit<'a>, die: UnitOffset) -> Option<Entry
 }
 
 /// Languages whose functions live in namespaces.
-fn has_namespaces(unit: &Unit<'_>) -> bool {
+pub(super) fn has_namespaces(unit: &Unit<'_>) -> bool {
     let root = || -> gimli::Result<Option<Value<'_>>> {
         let mut raw = unit.entries_raw(None)?;
         let Some(root) = raw.read_abbreviation()? else { return Ok(None) };
@@ -162,8 +163,28 @@ fn has_namespaces(unit: &Unit<'_>) -> bool {
     )
 }
 
+/// The name of a type with the namespaces and classes around it.
+pub(super) fn qualified(
+    unit: &Unit<'_>,
+    dwarf: &Dwarf<'_>,
+    scopes: &ScopeTable,
+    die: UnitOffset,
+    name: &str,
+) -> String {
+    let mut out = String::new();
+    for place in scopes.around(die.0) {
+        match read(dwarf, unit, UnitOffset(place)).and_then(|entry| entry.name) {
+            Some(part) => out.push_str(&part),
+            // As gdb and the demangler write it.
+            None => out.push_str("(anonymous namespace)"),
+        }
+        out.push_str("::");
+    }
+    out + name
+}
+
 /// `name` with the namespaces and classes around its entry.
-fn qualified(unit: &Unit<'_>, dwarf: &Dwarf<'_>, die: UnitOffset, name: &str) -> Option<String> {
+fn with_scopes(unit: &Unit<'_>, dwarf: &Dwarf<'_>, die: UnitOffset, name: &str) -> Option<String> {
     if !has_namespaces(unit) {
         return None;
     }
@@ -186,17 +207,7 @@ fn qualified(unit: &Unit<'_>, dwarf: &Dwarf<'_>, die: UnitOffset, name: &str) ->
     around.truncate(usize::try_from(raw.next_depth()).ok()?);
     let mut out = String::new();
     for (place, tag) in around {
-        let scope = matches!(
-            tag,
-            dw::DW_TAG_namespace
-                | dw::DW_TAG_module
-                | dw::DW_TAG_class_type
-                | dw::DW_TAG_structure_type
-                | dw::DW_TAG_union_type
-                | dw::DW_TAG_enumeration_type
-                | dw::DW_TAG_interface_type
-        );
-        if !scope {
+        if !scopes::is_scope(tag) {
             continue;
         }
         match read(dwarf, unit, place).and_then(|entry| entry.name) {

@@ -94,7 +94,7 @@ impl Split {
         let dwarf = if self.object.has_section(".debug_cu_index") {
             package(&self.object)?.find_cu(self.id, main).ok()??
         } else {
-            let mut dwarf = sections(&self.object, true);
+            let mut dwarf = sections(&self.object, true, true);
             dwarf.make_dwo(main);
             dwarf
         };

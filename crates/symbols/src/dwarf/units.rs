@@ -231,7 +231,15 @@ fn scan(dwarf: &Dwarf<'_>, known: &[u64]) -> Ranges {
 #[derive(Default)]
 struct OneAbbreviation {
     bytes: Vec<u8>,
+    /// The whole table that was read last, and where it stands.
+    last: Option<(usize, Arc<gimli::Abbreviations>)>,
+    /// Bytes of tables that were read whole.
+    read: usize,
 }
+
+/// Bytes of whole tables that are read while units are looked through. Few units need theirs then; a file with a large table
+/// that each of ten thousand units makes another one of would be read for minutes.
+const MOST_READ: usize = 1 << 30;
 
 impl OneAbbreviation {
     fn root_pieces(
@@ -242,7 +250,7 @@ impl OneAbbreviation {
     ) -> gimli::Result<()> {
         let abbreviations = match self.first(dwarf, &header) {
             Some(first) => Arc::new(first),
-            None => dwarf.abbreviations(&header)?,
+            None => self.whole(dwarf, &header)?,
         };
         // The line program is not wanted, and may be long: the unit is made without it.
         let mut unit = bare_unit(dwarf, header, abbreviations);
@@ -273,6 +281,24 @@ impl OneAbbreviation {
         }
         extent.pieces(dwarf, &unit, add);
         Ok(())
+    }
+
+    fn whole(&mut self, dwarf: &Dwarf<'_>, header: &UnitHeader<Slice<'_>>) -> gimli::Result<Arc<gimli::Abbreviations>> {
+        use gimli::{Reader, Section};
+        let place = header.debug_abbrev_offset().0;
+        if let Some((at, kept)) = &self.last
+            && *at == place
+        {
+            return Ok(kept.clone());
+        }
+        // Where it ends is not known before it is read.
+        self.read = self.read.saturating_add(dwarf.debug_abbrev.reader().len().saturating_sub(place));
+        if self.read > MOST_READ {
+            return Err(gimli::Error::MissingUnitDie);
+        }
+        let table = dwarf.abbreviations(header)?;
+        self.last = Some((place, table.clone()));
+        Ok(table)
     }
 
     /// The abbreviation that the root entry uses, if it is the first of its table, as it nearly always is.

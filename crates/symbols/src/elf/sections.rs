@@ -8,6 +8,7 @@
 
 use super::*;
 use std::io::Read;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A section header.
 #[derive(Debug, Clone, Copy)]
@@ -68,12 +69,33 @@ const MAX_UNPACKED: u64 = 2 << 30;
 /// Real debug sections shrink to a third or a tenth; what grows more than this on unpacking was made to do harm.
 const MAX_RATIO: u64 = 128;
 
+/// All sections of a file together grow less than one of them may; several may name the same packed bytes.
+const MAX_FILE_RATIO: u64 = 32;
+/// What a file may always unpack.
+const FILE_LEAST: u64 = 16 << 20;
+
+/// What the sections of one file have still room for when they are unpacked.
+pub(super) struct Room(AtomicU64);
+
+impl Room {
+    /// By the bytes of the file.
+    pub(super) fn new(file: u64) -> Self {
+        Self(AtomicU64::new(file.saturating_mul(MAX_FILE_RATIO).saturating_add(FILE_LEAST)))
+    }
+
+    fn take(&self, bytes: u64) -> Option<()> {
+        let less = |left: u64| left.checked_sub(bytes);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).ok().map(|_| ())
+    }
+}
+
 /// Unpacks at most what was declared, and at most what the limits allow.
-pub(crate) fn unpack(reader: impl Read, packed: u64, declared: u64) -> Option<Vec<u8>> {
+fn unpack(reader: impl Read, packed: u64, declared: u64, room: &Room) -> Option<Vec<u8>> {
     let limit = packed.saturating_mul(MAX_RATIO).saturating_add(1 << 20).min(MAX_UNPACKED);
     if declared > limit {
         return None;
     }
+    room.take(declared)?;
     let mut out = Vec::new();
     // Reserved in one piece only where the input is large enough to have earned it.
     out.try_reserve_exact(usize::try_from(declared.min(packed.saturating_mul(16))).ok()?).ok()?;
@@ -177,7 +199,7 @@ impl ElfObject {
             // "ZLIB" and the size as 8 bytes, big endian on every CPU (binutils before 2.26).
             let size = View::new(raw, false).u64(4).filter(|_| raw.starts_with(b"ZLIB"))?;
             let packed = raw.get(12..)?;
-            unpack(flate2::read::ZlibDecoder::new(packed), packed.len() as u64, size)
+            unpack(flate2::read::ZlibDecoder::new(packed), packed.len() as u64, size, &self.room)
         })
         .as_deref()
     }
@@ -189,11 +211,11 @@ impl ElfObject {
         let (size, header) = if self.is_64 { (view.u64(8)?, 24) } else { (u64::from(view.u32(4)?), 12) };
         let packed = raw.get(header..)?;
         match kind {
-            ELFCOMPRESS_ZLIB => unpack(flate2::read::ZlibDecoder::new(packed), packed.len() as u64, size),
+            ELFCOMPRESS_ZLIB => unpack(flate2::read::ZlibDecoder::new(packed), packed.len() as u64, size, &self.room),
             ELFCOMPRESS_ZSTD => {
                 let mut decoder = zstd::stream::read::Decoder::with_buffer(packed).ok()?;
                 decoder.window_log_max(27).ok()?;
-                unpack(decoder, packed.len() as u64, size)
+                unpack(decoder, packed.len() as u64, size, &self.room)
             }
             _ => None,
         }
@@ -230,5 +252,21 @@ impl ElfObject {
         let raw = self.section_bytes(".gnu_debugaltlink")?;
         let name = View::new(raw, self.little).c_str(0).filter(|name| !name.is_empty())?;
         Some((text(name), raw.get(name.len() + 1..)?.to_vec()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sections that all name the same packed bytes are unpacked until there is no more room, whatever each may.
+    #[test]
+    fn sections_of_a_file_share_its_room() {
+        const EACH: u64 = 10 << 20;
+        let room = Room::new(1 << 20);
+        let zeros = || std::io::repeat(0);
+        let unpacked = (0..11).filter(|_| unpack(zeros(), 1 << 20, EACH, &room).is_some()).count();
+        // 32 MiB for the file's one, and what any may.
+        assert_eq!(unpacked as u64, (32 + 16) / 10);
     }
 }

@@ -14,13 +14,19 @@ use std::sync::OnceLock;
 /// so is a token of its own.
 pub const DIGITS: &[u8; 20] = b"0\x001\x002\x003\x004\x005\x006\x007\x008\x009\x00";
 
-/// Bytes before the tokens that are looked at: names of half a million symbols, and what stands between.
-const BEFORE: u64 = 16 << 20;
-/// Bytes behind the tokens: addresses of as many.
-const BEHIND: usize = 8 << 20;
+/// Bytes before the tokens that are looked at, one after the other: names of today's kernels, and of half a million symbols.
+const BEFORE: [u64; 2] = [6 << 20, 16 << 20];
+/// Bytes behind the tokens for each symbol: its address.
+const EACH: usize = 8;
+/// Bytes that stand between.
+const SLACK: usize = 4096;
 const TOKENS: usize = 256;
+/// Names to each marker.
+const GROUP: usize = 256;
 /// Names at most.
 const MOST: usize = 2 << 20;
+/// Bytes of all names together at most: 128 for each of as many.
+const MOST_TEXT: usize = MOST * 128;
 
 /// Why there are no symbols here.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -67,10 +73,16 @@ pub struct Kallsyms {
     /// Address, and where the name begins (behind its type letter).
     entries: Vec<(u64, u32)>,
     by_name: OnceLock<HashMap<u64, u32>>,
+    /// Names that the table does not have, found elsewhere.
+    more: HashMap<String, u64>,
     /// Physical place of the table of tokens.
     pub tokens_at: u64,
+    /// Physical places of its parts by the kernel's names for them, which it leaves out of the table itself.
+    pub parts: Vec<(&'static str, u64)>,
     /// Whether the addresses are physical ones, as kernels of 7.0 and later give them.
     pub physical: bool,
+    /// Symbols that are left out because their names are damaged.
+    pub lost: usize,
 }
 
 struct Tokens {
@@ -87,29 +99,62 @@ impl Kallsyms {
     /// When it is no kernel's table there.
     pub fn read(memory: &dyn PhysBytes, digits: u64) -> Result<Self, KallsymsError> {
         let tokens = tokens(memory, digits).ok_or(KallsymsError::NoTokens(digits))?;
-        let from = tokens.at.saturating_sub(BEFORE);
+        let mut last = KallsymsError::NoNames(tokens.at);
+        for reach in BEFORE {
+            match Self::around(memory, &tokens, reach) {
+                Ok(kallsyms) => return Ok(kallsyms),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    /// Reads all symbols whose names begin at most so many bytes before the tokens.
+    fn around(memory: &dyn PhysBytes, tokens: &Tokens, reach: u64) -> Result<Self, KallsymsError> {
+        let from = tokens.at.saturating_sub(reach);
         let mut before = bytes(memory, from, (tokens.at - from) as usize);
-        let mut from = from;
         if (before.len() as u64) < tokens.at - from {
             // A hole before the kernel: only what is in one piece with the tokens counts.
-            (from, before) = tail(memory, from, tokens.at);
+            before = tail(memory, from, tokens.at);
         }
-        let names = names(&before, &tokens).ok_or(KallsymsError::NoNames(tokens.at))?;
-        let behind = bytes(memory, tokens.end, BEHIND);
+        let names = names(&before, tokens).ok_or(KallsymsError::NoNames(tokens.at))?;
+        // Addresses may stand in front of the names; what was cut off there must not be taken for not being there.
+        if names.number_at < names.count.saturating_mul(EACH).saturating_add(SLACK)
+            && BEFORE.iter().any(|more| *more > reach)
+        {
+            return Err(KallsymsError::NoAddresses(names.count));
+        }
+        let behind = bytes(memory, tokens.end, names.count.saturating_mul(EACH).saturating_add(SLACK));
         let count = names.count;
         let (offsets, how) =
-            addresses(&before, from, &behind, tokens.end, &names).ok_or(KallsymsError::NoAddresses(count))?;
+            addresses(&before, &behind, tokens.end, &names).ok_or(KallsymsError::NoAddresses(count))?;
         let mut kallsyms = Self {
             names: Vec::with_capacity(count * 28),
             entries: Vec::with_capacity(count),
             by_name: OnceLock::new(),
+            more: HashMap::new(),
             tokens_at: tokens.at,
+            parts: parts(&before, &behind, tokens, &names, offsets, how),
             physical: matches!(how, Addresses::Place(_)),
+            lost: 0,
         };
         let packed = before.get(names.start..).unwrap_or_default();
+        // Where a page of names is damaged, those behind it in the same group stand at the wrong places.
+        let whole = names.whole_groups(packed);
         let mut at = 0;
         for index in 0..count {
+            if index % GROUP == 0 {
+                at = names.markers.get(index / GROUP).map_or(at, |marker| *marker as usize);
+            }
+            if whole.get(index / GROUP) == Some(&false) {
+                kallsyms.lost += 1;
+                continue;
+            }
             let Some((len, head)) = length(packed, at, names.long) else { break };
+            // Of few symbols not even the longest names (`KSYM_NAME_LEN`) take more.
+            if kallsyms.names.len() > MOST_TEXT.min(count.saturating_mul(512)) {
+                return Err(KallsymsError::NoNames(tokens.at));
+            }
             let place = kallsyms.names.len() as u32;
             for token in packed.get(at + head..at + head + len).unwrap_or_default() {
                 kallsyms.names.extend_from_slice(tokens.texts.get(usize::from(*token)).map_or(&[], Vec::as_slice));
@@ -152,9 +197,36 @@ impl Kallsyms {
         self.entries.iter().map(|entry| self.symbol(entry))
     }
 
+    /// All symbols in the order of the kernel's table, which is that of `/proc/kallsyms`: by address but for a few
+    /// per-CPU ones.
+    #[must_use]
+    pub fn in_table_order(&self) -> Vec<KernelSymbol<'_>> {
+        let mut entries: Vec<&(u64, u32)> = self.entries.iter().collect();
+        // Names were unpacked one after the other.
+        entries.sort_unstable_by_key(|(_, place)| *place);
+        entries.into_iter().map(|entry| self.symbol(entry)).collect()
+    }
+
+    /// The first address above this one that a symbol has.
+    #[must_use]
+    pub fn next_above(&self, address: u64) -> Option<u64> {
+        let next = self.entries.partition_point(|(own, _)| *own <= address);
+        self.entries.get(next).map(|(own, _)| *own)
+    }
+
     /// The address of a symbol; of several with the name, the lowest.
     #[must_use]
     pub fn address(&self, name: &str) -> Option<u64> {
+        self.own_address(name).or_else(|| self.more.get(name).copied())
+    }
+
+    /// Adds a name that was found elsewhere (among the kernel's exports, in a VMCOREINFO) for [`Self::address`]; what the
+    /// table itself has stays as it is.
+    pub fn add(&mut self, name: String, address: u64) {
+        self.more.entry(name).or_insert(address);
+    }
+
+    fn own_address(&self, name: &str) -> Option<u64> {
         let index = self.by_name.get_or_init(|| {
             let mut index = HashMap::with_capacity(self.entries.len());
             for (number, entry) in self.entries.iter().enumerate() {
@@ -197,7 +269,7 @@ fn hash(name: &[u8]) -> u64 {
 }
 
 /// The part of `from..to` that reaches `to` without a gap.
-fn tail(memory: &dyn PhysBytes, from: u64, to: u64) -> (u64, Vec<u8>) {
+fn tail(memory: &dyn PhysBytes, from: u64, to: u64) -> Vec<u8> {
     const STEP: u64 = 64 << 10;
     let mut start = to;
     let mut probe = [0];
@@ -209,7 +281,7 @@ fn tail(memory: &dyn PhysBytes, from: u64, to: u64) -> (u64, Vec<u8>) {
         }
         start = next;
     }
-    (start, bytes(memory, start, (to - start) as usize))
+    bytes(memory, start, (to - start) as usize)
 }
 
 /// The table of tokens and its index, which prove each other.
@@ -254,6 +326,25 @@ struct Names {
     long: bool,
     /// Where the number of symbols stands.
     number_at: usize,
+    /// Where the markers stand.
+    markers_at: usize,
+    /// Where each 256th name begins, from the first.
+    markers: Vec<u32>,
+}
+
+impl Names {
+    /// Of each group of 256 names, whether it ends where the next one begins.
+    fn whole_groups(&self, packed: &[u8]) -> Vec<bool> {
+        let ends = |(from, to): (&u32, &u32)| {
+            let end = (0..GROUP).try_fold(*from as usize, |at, _| {
+                let (len, head) = length(packed, at, self.long).filter(|(len, _)| *len > 0)?;
+                Some(at + head + len)
+            });
+            end == Some(*to as usize)
+        };
+        // Nothing says where the last one ends.
+        self.markers.iter().zip(self.markers.iter().skip(1)).map(ends).collect()
+    }
 }
 
 /// Length of a packed name in tokens, and the bytes that say it.
@@ -328,7 +419,7 @@ fn names_before(before: &[u8], markers: &[u32], at: usize, long: bool, tokens: &
             if let Some((count, number_at)) = found
                 && first_name(before, start, long, tokens)
             {
-                return Some(Names { start, count, long, number_at });
+                return Some(Names { start, count, long, number_at, markers_at: at, markers: markers.to_vec() });
             }
         }
         start += 4;
@@ -363,6 +454,38 @@ fn first_name(before: &[u8], start: usize, long: bool, tokens: &Tokens) -> bool 
     letter().is_some_and(|letter| b"AaBbDdRrTtVvWwNn?".contains(&letter))
 }
 
+/// Where the parts are in physical memory. `offsets` is a piece of what stands before the tokens or behind them.
+fn parts(
+    before: &[u8],
+    behind: &[u8],
+    tokens: &Tokens,
+    names: &Names,
+    offsets: &[u8],
+    how: Addresses,
+) -> Vec<(&'static str, u64)> {
+    let from = tokens.at - before.len() as u64;
+    let (piece, piece_at) =
+        if before.as_ptr_range().contains(&offsets.as_ptr()) { (before, from) } else { (behind, tokens.end) };
+    let offsets_at = piece_at + (offsets.as_ptr() as usize).wrapping_sub(piece.as_ptr() as usize) as u64;
+    let mut parts = vec![
+        ("kallsyms_num_syms", from + names.number_at as u64),
+        ("kallsyms_names", from + names.start as u64),
+        ("kallsyms_markers", from + names.markers_at as u64),
+        ("kallsyms_token_table", tokens.at),
+        ("kallsyms_token_index", tokens.end - 2 * TOKENS as u64),
+    ];
+    match how {
+        Addresses::Absolute => parts.push(("kallsyms_addresses", offsets_at)),
+        Addresses::Place(_) => parts.push(("kallsyms_offsets", offsets_at)),
+        Addresses::Relative(_) | Addresses::Percpu(_) => {
+            parts.push(("kallsyms_offsets", offsets_at));
+            let base_at = (offsets_at + 4 * names.count as u64).next_multiple_of(8);
+            parts.push(("kallsyms_relative_base", base_at));
+        }
+    }
+    parts
+}
+
 /// One stored address.
 fn address(offsets: &[u8], index: usize, how: Addresses) -> u64 {
     let value = || u32_at(offsets, 4 * index).unwrap_or(0);
@@ -378,13 +501,7 @@ fn address(offsets: &[u8], index: usize, how: Addresses) -> u64 {
 }
 
 /// The addresses: in one of the places where kernels have them, in one of the forms, such that they rise.
-fn addresses<'b>(
-    before: &'b [u8],
-    from: u64,
-    behind: &'b [u8],
-    behind_at: u64,
-    names: &Names,
-) -> Option<(&'b [u8], Addresses)> {
+fn addresses<'b>(before: &'b [u8], behind: &'b [u8], behind_at: u64, names: &Names) -> Option<(&'b [u8], Addresses)> {
     let n = names.count;
     let sane = |offsets: &[u8], how| {
         let step = (n / 4096).max(1);
@@ -422,17 +539,16 @@ fn addresses<'b>(
     }
     let whole = names.number_at.checked_sub(8 * n).and_then(|start| before.get(start..start + 8 * n));
     offer(whole, Addresses::Absolute);
-    // Behind the tokens (6.4 and later).
-    for align in [8u64, 4] {
-        let start = (behind_at.next_multiple_of(align) - behind_at) as usize;
-        let offsets = behind.get(start..start + 4 * n);
-        let base_at = (behind_at + (start + 4 * n) as u64).next_multiple_of(8) - behind_at;
-        let base = u64_at(behind, base_at as usize).unwrap_or(0);
-        offer(offsets, Addresses::Percpu(base));
-        offer(offsets, Addresses::Relative(base));
-        offer(offsets, Addresses::Place(behind_at + start as u64));
-        offer(behind.get(start..start + 8 * n), Addresses::Absolute);
-    }
-    let _ = from;
+    // Behind the tokens (6.4 and later), aligned to 8; since 7.0, where no number has more than 32 bits any more, to 4.
+    // The wrong one of the two looks as sane: every name then has its neighbour's address.
+    let start = (behind_at.next_multiple_of(8) - behind_at) as usize;
+    let offsets = behind.get(start..start + 4 * n);
+    let base_at = (behind_at + (start + 4 * n) as u64).next_multiple_of(8) - behind_at;
+    let base = u64_at(behind, base_at as usize).unwrap_or(0);
+    offer(offsets, Addresses::Percpu(base));
+    offer(offsets, Addresses::Relative(base));
+    offer(behind.get(start..start + 8 * n), Addresses::Absolute);
+    let start = (behind_at.next_multiple_of(4) - behind_at) as usize;
+    offer(behind.get(start..start + 4 * n), Addresses::Place(behind_at + start as u64));
     found
 }

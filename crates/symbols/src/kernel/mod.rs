@@ -9,10 +9,14 @@
 //! table is known. Copies of them (a boot image that was not overwritten) fail the proofs, which every step has.
 
 mod btf;
+mod exports;
 mod kallsyms;
+#[cfg(test)]
+mod kallsyms_tests;
 mod orc;
 
-pub use btf::{Btf, Member, TypeId};
+pub use btf::{Btf, BtfKind, Member, TypeId, find_btf};
+pub use exports::exports;
 pub use kallsyms::{DIGITS, Kallsyms, KallsymsError, KernelSymbol};
 pub use orc::{KernelBytes, OrcEntry, OrcRegister, OrcState, OrcStop, OrcTable, OrcType, OrcVersion, PtRegs};
 

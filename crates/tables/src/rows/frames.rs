@@ -6,12 +6,14 @@ use crate::declare::row;
 use crate::sink::Sink;
 use crate::table::{Params, TableError, emit};
 use afterimage_dump::CodeAddr;
+use afterimage_target::linux::Linux;
 use afterimage_target::{Frame, Location, Module, StackEnd, Target, Trust};
+use std::ops::ControlFlow;
 
 row! {
     /// The frames of the threads' stacks, innermost first. Inlined functions have rows of their own.
     FrameRow {
-        /// Thread id.
+        /// Thread id; of a machine the number of a processor.
         tid: u32,
         /// Place on the stack, from 0 for the innermost.
         index: usize,
@@ -21,7 +23,7 @@ row! {
         function: Field<String>,
         /// Bytes from the start of the function.
         offset: Field<u64>,
-        /// Where the function's name comes from, as `dwarf`, `symtab`, `pdb`, `export`. One that begins with `nearest` is the
+        /// Where the function's name comes from, as `dwarf`, `symtab`, `pdb`, `export`, `kallsyms`. One that begins with `nearest` is the
         /// last label before the address, which may be another function's.
         symbol: Field<&'static str>,
         /// File name of the module.
@@ -128,7 +130,70 @@ pub fn end_in_words(end: &StackEnd) -> Option<String> {
     }
 }
 
+/// The kernel's stack on a processor of a Linux machine, by the kernel's own names.
+fn of_processor(target: &Target, linux: &Linux, cpu: u32, sink: &mut dyn Sink) -> ControlFlow<()> {
+    let Some(stack) = linux.stack_of_cpu(cpu) else { return ControlFlow::Continue(()) };
+    let lines = target.kernel_lines().map_err(|why| Absent::because(why.to_owned()));
+    let unnamed = || Absent::because("no symbol of the kernel holds it");
+    let no_line = || Absent::because("no line stands for the address");
+    let places = stack.frames.iter().flat_map(|frame| {
+        let places = super::kernel_frames::places(&lines, frame);
+        places.into_iter().map(move |place| (frame, place))
+    });
+    for (index, (frame, place)) in places.enumerate() {
+        let inlined = place.as_ref().is_ok_and(|place| place.inlined);
+        let (function, source) = match &place {
+            // Of the function itself the kernel's own name is the better one.
+            Ok(place) if inlined => (place.function.clone(), "dwarf"),
+            _ => (frame.function.clone(), "kallsyms"),
+        };
+        let named = function.is_some();
+        let own = |value| match (inlined, named) {
+            (true, _) => Err(Absent::because("inlined")),
+            (false, true) => Ok(value),
+            (false, false) => Err(unnamed()),
+        };
+        let place = place.as_ref();
+        let row = FrameRow {
+            tid: cpu,
+            index,
+            pc: Addr(frame.pc),
+            function: function.ok_or_else(unnamed),
+            offset: own(frame.offset),
+            symbol: if named { Ok(source) } else { Err(unnamed()) },
+            module: frame.module.clone().ok_or(Absent::because("it is in no module")),
+            module_offset: Err(Absent::because("modules of a kernel lie in several pieces")),
+            file: place.map_err(Clone::clone).and_then(|place| place.file.clone().ok_or_else(no_line)),
+            line: place.map_err(Clone::clone).and_then(|place| place.line.ok_or_else(no_line)),
+            column: place.map_err(Clone::clone).and_then(|place| place.column.ok_or_else(no_line)),
+            inlined,
+            trust: frame.trust.word(),
+            why: Err(Absent::because("the best rule held")),
+        };
+        emit(sink, row)?;
+    }
+    if !stack.complete || stack.frames.is_empty() {
+        sink.note(&format!("processor {cpu}: {}", stack.end));
+    }
+    ControlFlow::Continue(())
+}
+
 pub(crate) fn run(target: &Target, params: &Params, sink: &mut dyn Sink) -> Result<(), TableError> {
+    if target.dump().machine.is_some()
+        && let Ok(linux) = target.linux()
+    {
+        let cpus: Vec<u32> = match params.number("tid")? {
+            None => target.processors(),
+            Some(_) => {
+                threads_asked(target, params)?.filter_map(|at| Some(target.dump().threads.get(at)?.tid)).collect()
+            }
+        };
+        sink.note(
+            "these are the processors; `kernel_frames` has all tasks, `user_frames` what they did in their programs",
+        );
+        let _ = cpus.into_iter().try_for_each(|cpu| of_processor(target, linux, cpu, sink));
+        return Ok(());
+    }
     for thread in threads_asked(target, params)? {
         for row in rows(target, thread) {
             if emit(sink, row).is_break() {

@@ -43,17 +43,21 @@ row! {
 }
 
 pub(crate) fn cpus(target: &Target, _params: &Params, sink: &mut dyn Sink) -> Result<(), TableError> {
+    const NO_REGISTERS: &str = "the dump does not have the processor's registers";
     let linux = target.linux().ok();
-    for cpu in target.dump().machine.iter().flat_map(|machine| &machine.cpus) {
-        let task = linux.and_then(|linux| linux.running_on(cpu.index));
-        let page_table = cpu.control("cr3").or_else(|| cpu.control("ttbr1_el1"));
+    let cpus = target.dump().machine.as_ref().map_or(&[][..], |machine| &machine.cpus);
+    for index in target.processors() {
+        let cpu = cpus.iter().find(|cpu| cpu.index == index);
+        let task = linux.and_then(|linux| linux.running_on(index));
+        let page_table = cpu.and_then(|cpu| cpu.control("cr3").or_else(|| cpu.control("ttbr1_el1")));
+        let register = |value: Option<u64>| value.map(Addr).ok_or(Absent::because(NO_REGISTERS));
         let row = CpuRow {
-            cpu: cpu.index,
-            pid: said(task.as_ref().map(|(pid, _)| *pid).or(cpu.pid)),
+            cpu: index,
+            pid: said(task.as_ref().map(|(pid, _)| *pid).or_else(|| cpu?.pid)),
             comm: task.map(|(_, comm)| comm).ok_or(Absent::because("the kernel does not tell what ran there")),
-            pc: said(cpu.registers.pc().map(|at| Addr(at.0))),
-            sp: said(cpu.registers.sp().map(|at| Addr(at.0))),
-            page_table: said(page_table.map(Addr)),
+            pc: register(cpu.and_then(|cpu| cpu.registers.pc()).map(|at| at.0)),
+            sp: register(cpu.and_then(|cpu| cpu.registers.sp()).map(|at| at.0)),
+            page_table: register(page_table),
         };
         if emit(sink, row).is_break() {
             break;

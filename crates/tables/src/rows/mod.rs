@@ -7,7 +7,6 @@ pub mod frames;
 pub mod issues;
 pub mod kernel_frames;
 pub mod linux;
-pub mod linux_files;
 pub mod machine;
 pub mod memory;
 pub mod modules;
@@ -17,6 +16,7 @@ pub mod regions;
 pub mod registers;
 pub mod thread_groups;
 pub mod threads;
+pub mod variables;
 
 pub use dump::DumpRow;
 pub use exception::ExceptionRow;
@@ -24,8 +24,11 @@ pub use findings::FindingRow;
 pub use frames::FrameRow;
 pub use issues::IssueRow;
 pub use kernel_frames::KernelFrameRow;
-pub use linux::{KernelLogRow, KernelModuleRow, KernelRow, ProcessRow};
-pub use linux_files::{MountRow, OpenFileRow, ProcessRegionRow, SocketRow};
+pub use linux::{
+    BlockedTaskRow, KernelFaultRow, KernelLogRow, KernelModuleRow, KernelModuleSectionRow, KernelRow, MountRow,
+    NeighbourRow, NetworkInterfaceRow, OpenFileRow, ProcessRegionRow, ProcessRow, ProcessThreadRow, ProcessTreeRow,
+    RouteRow, SocketRow,
+};
 pub use machine::{CpuRow, PhysicalRegionRow};
 pub use memory::MemoryRow;
 pub use modules::{ModuleRow, UnloadedModuleRow};
@@ -35,6 +38,7 @@ pub use regions::RegionRow;
 pub use registers::RegisterRow;
 pub use thread_groups::ThreadGroupRow;
 pub use threads::ThreadRow;
+pub use variables::VariableRow;
 
 use crate::cell::{Absent, Field};
 use crate::table::{Params, TableError};

@@ -95,7 +95,13 @@ pub fn rows(target: &Target) -> Vec<ModuleRow> {
 }
 
 pub(crate) fn run(target: &Target, _params: &Params, sink: &mut dyn Sink) -> Result<(), TableError> {
-    for row in rows(target) {
+    let all = rows(target);
+    if all.is_empty() && target.dump().machine.is_some() {
+        sink.note(
+            "this is the memory of a machine: its kernel's are in kernel_modules, a process's in process_regions",
+        );
+    }
+    for row in all {
         if emit(sink, row).is_break() {
             break;
         }

@@ -58,7 +58,7 @@ row! {
 pub(crate) fn run_environment(target: &Target, params: &Params, sink: &mut dyn Sink) -> Result<(), TableError> {
     if target.dump().machine.is_some() {
         let Some(linux) = super::linux::linux(target, sink) else { return Ok(()) };
-        return super::linux_files::environment(linux, params, sink);
+        return super::linux::files::environment(linux, params, sink);
     }
     let process = &target.dump().process;
     if let Some(pid) = params.number("pid")?

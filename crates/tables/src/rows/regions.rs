@@ -23,6 +23,11 @@ row! {
 }
 
 pub(crate) fn run(target: &Target, _params: &Params, sink: &mut dyn Sink) -> Result<(), TableError> {
+    if target.dump().regions.is_empty() && target.dump().machine.is_some() {
+        sink.note(
+            "this is the memory of a machine: its processes' are in process_regions, its own in physical_regions",
+        );
+    }
     for region in &target.dump().regions {
         let row = RegionRow {
             start: Addr(region.start.0),

@@ -39,6 +39,11 @@ pub fn row(target: &Target, index: usize) -> Option<ThreadRow> {
         .frames
         .first()
         .and_then(|frame| target.locate(frame.address).first().and_then(|place| place.function.clone()));
+    // A machine's threads are its processors, which ran the kernel.
+    let of_kernel = || {
+        let linux = target.dump().machine.as_ref().and(target.linux().ok())?;
+        Some(linux.function_at(thread.registers.pc()?.0)?.0)
+    };
     Some(ThreadRow {
         tid: thread.tid,
         name: said(thread.name.clone()),
@@ -47,7 +52,7 @@ pub fn row(target: &Target, index: usize) -> Option<ThreadRow> {
         pc: thread.registers.pc().map(|at| Addr(at.0)).ok_or(no_registers.clone()),
         sp: thread.registers.sp().map(|at| Addr(at.0)).ok_or(no_registers),
         crashed: target.crashed_thread() == Some(index),
-        function: function.ok_or(Absent::because("no symbol covers its program counter")),
+        function: function.or_else(of_kernel).ok_or(Absent::because("no symbol covers its program counter")),
     })
 }
 

@@ -6,6 +6,7 @@ mod cpp;
 mod fault;
 mod foreign;
 mod instruction;
+mod linux;
 mod machine;
 mod message;
 mod names;

@@ -10,6 +10,7 @@ pub(crate) mod debug;
 pub(crate) mod image;
 pub(crate) mod macho;
 pub(crate) mod map;
+pub(crate) mod own;
 pub(crate) mod pe;
 pub(crate) mod search;
 pub(crate) mod verify;
@@ -64,13 +65,15 @@ pub(crate) struct ElfFile {
     pub(crate) object: ElfObject,
     /// Whether the loader changes its code; worked out when code is first read from it.
     pub(crate) text_relocations: OnceLock<bool>,
+    /// Its symbols, where several processes have it.
+    pub(crate) shared: OnceLock<Option<crate::modules::Assembled>>,
 }
 
 impl ElfFile {
     /// Parses the headers of bytes that came from `path`.
     pub(crate) fn new(path: PathBuf, blob: Blob) -> Option<Self> {
         let object = ElfObject::parse(blob.clone()).ok()?;
-        Some(Self { path, blob, object, text_relocations: OnceLock::new() })
+        Some(Self { path, blob, object, text_relocations: OnceLock::new(), shared: OnceLock::new() })
     }
 
     /// All bytes.
@@ -90,6 +93,8 @@ pub(crate) struct Finder {
     pub(crate) options: Options,
     pub(crate) budget: Budget,
     pub(crate) downloads: Downloads,
+    /// Files out of the dumped system's own memory. A system whose memory this is need not be ours.
+    pub(crate) own: Option<own::Own>,
     issues: Mutex<Vec<Issue>>,
     /// Files by path, so that a file that several modules ask for is mapped once. `None`: no ELF file is there.
     opened: Mutex<HashMap<PathBuf, Option<Arc<ElfFile>>>>,
@@ -107,6 +112,11 @@ const MAX_ISSUES: usize = 1024;
 
 impl Finder {
     pub(crate) fn new(dump: Arc<Dump>, options: Options, budget: Budget) -> Self {
+        Self::with_own(dump, options, budget, None)
+    }
+
+    /// With files out of the dumped system's own memory.
+    pub(crate) fn with_own(dump: Arc<Dump>, options: Options, budget: Budget, own: Option<own::Own>) -> Self {
         let symbol_path = crate::symsrv::SymbolPath::parse(&options);
         Self {
             dump,
@@ -116,6 +126,7 @@ impl Finder {
             symbol_path,
             symbol_servers: crate::symsrv::Servers::default(),
             downloads: Downloads::default(),
+            own,
             issues: Mutex::default(),
             opened: Mutex::default(),
             named: OnceLock::new(),
@@ -138,6 +149,9 @@ impl Finder {
 
     /// The ELF file at a path.
     pub(crate) fn elf(&self, path: &Path) -> Option<Arc<ElfFile>> {
+        if let Some(own) = &self.own {
+            return own.machine.elf(path);
+        }
         if let Some(known) = self.opened.lock().unwrap_or_else(PoisonError::into_inner).get(path) {
             return known.clone();
         }
@@ -158,6 +172,9 @@ impl Finder {
 
     /// What the user named, looked at once.
     pub(crate) fn named(&self) -> &search::Named {
-        self.named.get_or_init(|| search::Named::new(self))
+        match &self.own {
+            Some(own) => own.machine.named(),
+            None => self.named.get_or_init(|| search::Named::new(self)),
+        }
     }
 }

@@ -11,8 +11,10 @@ use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-/// Most files of one folder that are looked into for their build-ids.
+/// Most entries of one folder, with those of its subfolders, that are looked into for their build-ids.
 const MAX_FOLDER: usize = 2048;
+/// Subfolders within each other that are looked into: as deep as distributions put their debug files.
+const MAX_DEPTH: usize = 8;
 
 /// What stands at the paths that the user named.
 pub(crate) struct Named {
@@ -48,9 +50,7 @@ impl Named {
         let index = self.by_id.get_or_init(|| {
             let mut index: HashMap<Vec<u8>, Vec<PathBuf>> = HashMap::new();
             for folder in &self.folders {
-                let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-                for entry in entries.take(MAX_FOLDER) {
-                    let path = entry.path();
+                for path in files_below(folder) {
                     let file = super::map::open(&path).and_then(|blob| ElfFile::new(path, blob));
                     if let Some(file) = file
                         && let Some(id) = file.object.build_id()
@@ -64,6 +64,28 @@ impl Named {
         });
         index.get(id).cloned().unwrap_or_default()
     }
+}
+
+/// The files in a folder and its subfolders, the nearest first. Links to folders are not followed: they may lead in circles.
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut left = MAX_FOLDER;
+    let mut folders = vec![folder.to_owned()];
+    for _ in 0..=MAX_DEPTH {
+        let mut below = Vec::new();
+        for folder in folders {
+            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+                if left == 0 {
+                    return files;
+                }
+                left -= 1;
+                let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+                if is_folder { &mut below } else { &mut files }.push(entry.path());
+            }
+        }
+        folders = below;
+    }
+    files
 }
 
 /// What is known of the module whose file is wanted.
@@ -126,7 +148,8 @@ fn places(finder: &Finder, wanted: &Wanted<'_>) -> Vec<PathBuf> {
     if let (Some(root), Some(path)) = (&finder.options.sysroot, &path) {
         places.push(root.join(path));
     }
-    if finder.options.use_system_files && path.is_some() {
+    // Another machine's paths mean nothing here unless a build-id decides.
+    if finder.options.use_system_files && path.is_some() && (id.is_some() || finder.own.is_none()) {
         places.push(PathBuf::from(wanted.path));
     }
     if let Some(folder) = dump_folder(finder).filter(|_| plain_name) {

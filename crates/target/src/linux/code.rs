@@ -85,21 +85,33 @@ impl Linux {
     fn module_code(&self, module: u64) -> Vec<(u64, u64)> {
         // The kinds of memory since 6.4 that hold code: MOD_TEXT and MOD_INIT_TEXT.
         const TEXT: [u64; 2] = [0, 4];
+        self.module_ranges(module, &TEXT, "text_size")
+    }
+
+    /// Where all of a module lies.
+    fn module_parts(&self, module: u64) -> Vec<(u64, u64)> {
+        let count = self.elements("module", "mem").unwrap_or(0);
+        let all: Vec<u64> = (0..count.min(64)).collect();
+        self.module_ranges(module, &all, "size")
+    }
+
+    /// Parts of a module: since 6.4 by their kinds, before by a member of its two layouts.
+    fn module_ranges(&self, module: u64, kinds: &[u64], size: &str) -> Vec<(u64, u64)> {
         let range = |base: Option<u64>, size: Option<u64>| {
             let (base, size) = (base?, size?);
             (size > 0).then(|| (base, base.saturating_add(size)))
         };
         if let (Ok(parts), Ok(each)) = (self.offset("module", "mem"), self.size("module_memory")) {
-            let part = |part: u64| {
+            let part = |part: &u64| {
                 let at = module.wrapping_add(part.wrapping_mul(each).wrapping_add(parts));
                 range(self.pointer(at, "module_memory", "base"), self.int(at, "module_memory", "size"))
             };
-            return TEXT.into_iter().filter_map(part).collect();
+            return kinds.iter().filter_map(part).collect();
         }
         let parts = ["core_layout", "init_layout"].into_iter();
         let part = |part: &str| {
             let base = self.pointer(module, "module", &format!("{part}.base"));
-            range(base, self.int(module, "module", &format!("{part}.text_size")))
+            range(base, self.int(module, "module", &format!("{part}.{size}")))
         };
         parts.filter_map(part).collect()
     }
@@ -148,7 +160,7 @@ impl Linux {
     }
 
     /// Whether an address lies in the code of the kernel's image.
-    fn own_code(&self, address: u64) -> bool {
+    pub(super) fn own_code(&self, address: u64) -> bool {
         let within = |from: &str, to: &str| {
             let (from, to) = (self.symbols.address(from), self.symbols.address(to));
             from.zip(to).is_some_and(|(from, to)| (from..to).contains(&address))
@@ -174,16 +186,46 @@ impl Linux {
         Some((named.function?, named.offset))
     }
 
+    /// The variable that holds an address, as `rtnl_mutex`, `trouble_a [trouble]` or `init_net+0x80`; `None` on the heap.
+    pub(crate) fn variable_at(&self, address: u64) -> Option<String> {
+        // A larger distance says more about what is missing among the symbols than about the variable.
+        const FARTHEST: u64 = 1 << 20;
+        let shown = |name: &str, distance: u64| match distance {
+            0 => name.to_owned(),
+            _ => format!("{name}+{distance:#x}"),
+        };
+        let (start, end) = (self.symbols.address("_stext")?, self.symbols.address("_end")?);
+        if (start..end).contains(&address) {
+            let (symbol, distance) = self.symbols.find(address)?;
+            return (distance < FARTHEST).then(|| shown(symbol.name, distance));
+        }
+        let module = self.code().modules.iter().find(|module| {
+            let parts = self.module_parts(module.at);
+            parts.iter().any(|(start, end)| (*start..*end).contains(&address))
+        })?;
+        let symbols = module.symbols.get_or_init(|| self.module_symbols(module));
+        let (name, value) = self.module_name(symbols, address)?;
+        let distance = address.wrapping_sub(value);
+        (distance < FARTHEST).then(|| format!("{} [{}]", shown(&name, distance), module.name))
+    }
+
+    /// The last name at or before an address in a module's table. Sections and the compiler's own marks have no names or
+    /// begin with a point.
+    fn module_name(&self, symbols: &Symbols, address: u64) -> Option<(String, u64)> {
+        let next = symbols.entries.partition_point(|(value, _)| *value <= address);
+        symbols.entries.iter().take(next).rev().take(8).find_map(|(value, name)| {
+            let name = self.text(symbols.strings.wrapping_add(u64::from(*name)), 512)?;
+            // The borders of the kernel's tables of variables begin where the first one does.
+            let border = name.starts_with("__start_") || name.starts_with("__stop_");
+            (!name.is_empty() && !name.starts_with(['.', '$']) && !border).then_some((name, *value))
+        })
+    }
+
     /// The function that holds `lookup`, and the distance of `pc` from its start.
     pub(super) fn name_of(&self, lookup: u64, pc: u64) -> Named {
         if let Some(module) = self.code().module(lookup) {
             let symbols = module.symbols.get_or_init(|| self.module_symbols(module));
-            let next = symbols.entries.partition_point(|(value, _)| *value <= lookup);
-            // Sections and the compiler's own marks have no names or begin with a point.
-            let named = symbols.entries.iter().take(next).rev().take(8).find_map(|(value, name)| {
-                let name = self.text(symbols.strings.wrapping_add(u64::from(*name)), 512)?;
-                (!name.is_empty() && !name.starts_with(['.', '$'])).then_some((name, *value))
-            });
+            let named = self.module_name(symbols, lookup);
             let named = named.filter(|(_, value)| module.ranges.iter().any(|range| (range.0..range.1).contains(value)));
             let start = named.as_ref().map(|(_, value)| *value);
             let start = start.or_else(|| module.ranges.first().map(|range| range.0)).unwrap_or(pc);

@@ -1,4 +1,4 @@
-//! The kernel's log: the ring of records since 5.10.
+//! The kernel's log: the ring of records since 5.10; what was before it is read in `log_records`.
 //!
 //! *Trap*: a record that was being written is not complete. Only those that the kernel itself calls committed or finalised
 //! are shown (kernel/printk/printk_ringbuffer.c).
@@ -25,7 +25,19 @@ impl Linux {
     /// # Errors
     /// What is missing to read it.
     pub fn log(&self) -> Result<Vec<LogLine>, String> {
-        let ring = self.symbol("prb")?;
+        self.log_and_lost().map(|(lines, _)| lines)
+    }
+
+    /// The same, and how many more lines there were whose text is not in the dump.
+    ///
+    /// # Errors
+    /// What is missing to read it.
+    pub fn log_and_lost(&self) -> Result<(Vec<LogLine>, u64), String> {
+        let ring = match self.symbol("prb") {
+            Ok(ring) => ring,
+            Err(_) if self.symbols.address("log_first_idx").is_some() => return Ok((self.old_log()?, 0)),
+            Err(why) => return Err(why),
+        };
         let ring = self.word(ring).ok_or("the log's ring cannot be read")?;
         let unreadable = || "the log's ring cannot be read".to_owned();
         let desc_ring = ring.wrapping_add(self.offset("printk_ringbuffer", "desc_ring")?);
@@ -57,7 +69,8 @@ impl Linux {
             self.offset("printk_info", "level")?,
         ];
         const ID: u64 = (1 << 62) - 1;
-        let mut lines = Vec::new();
+        let (mut lines, mut lost) = (Vec::new(), 0);
+        let mut texts = 0u64;
         let mut id = tail & ID;
         let last = head & ID;
         for _ in 0..MOST.min((1 << count_bits) + 1) {
@@ -66,11 +79,12 @@ impl Linux {
             let info = infos.wrapping_add(slot.wrapping_mul(info_size));
             if let Some(state) = self.word(desc.wrapping_add(state_at)) {
                 let committed = state & ID == id && matches!(state >> 62, 1 | 2);
-                if committed
-                    && let Some(text) =
-                        self.record(desc, [begin_at, next_at], data, size_bits, info.wrapping_add(length))
-                {
+                let record = || self.record(desc, [begin_at, next_at], data, size_bits, info.wrapping_add(length));
+                let text = if committed { record() } else { None };
+                lost += u64::from(text == Some(None));
+                if let Some(Some(text)) = text {
                     // Level and flags share a byte: 3 bits of level behind 5 of flags.
+                    texts = texts.saturating_add(text.len() as u64);
                     let level = self.number(info.wrapping_add(level), 1).unwrap_or(0) >> 5 & 7;
                     lines.push(LogLine {
                         time_ns: self.word(info.wrapping_add(seconds)).unwrap_or(0),
@@ -79,19 +93,28 @@ impl Linux {
                     });
                 }
             }
-            if id == last {
+            // Texts share no bytes of the ring: what says otherwise is damaged.
+            if id == last || texts > 1 << size_bits {
                 break;
             }
             id = (id + 1) & ID;
         }
-        Ok(lines)
+        Ok((lines, lost))
     }
 
-    fn record(&self, desc: u64, [begin, next]: [u64; 2], data: u64, size_bits: u64, length: u64) -> Option<String> {
+    /// The text of a record; `Some(None)` if it is not in the dump.
+    fn record(
+        &self,
+        desc: u64,
+        [begin, next]: [u64; 2],
+        data: u64,
+        size_bits: u64,
+        length: u64,
+    ) -> Option<Option<String>> {
         let (begin, next) = (self.word(desc.wrapping_add(begin))?, self.word(desc.wrapping_add(next))?);
         let size = 1u64 << size_bits;
         if begin & 1 == 1 {
-            return Some(String::new());
+            return Some(Some(String::new()));
         }
         let (from, to) = (begin % size, next % size);
         // A block that did not fit behind begins anew at the front.
@@ -100,6 +123,7 @@ impl Linux {
         let most = if from > to { to } else { to - from };
         let len = len.min(most.saturating_sub(8));
         let bytes = self.bytes(data.wrapping_add(start + 8), len as usize);
-        Some(String::from_utf8_lossy(&bytes).into_owned())
+        let there = len == 0 || !bytes.is_empty();
+        Some(there.then(|| String::from_utf8_lossy(&bytes).into_owned()))
     }
 }

@@ -9,28 +9,47 @@
 //! *Trap*: structures differ from build to build. Every offset comes from the kernel's own BTF; a member that a kernel does
 //! not have leads to the older or newer way round, never to a constant.
 
+mod cache;
+mod choose;
 mod code;
+mod entry;
+mod export;
 mod files;
 mod find;
 mod kernel;
+mod lines;
 mod log;
+mod log_records;
+mod memory;
 mod modules;
-mod mounts;
-mod path;
-mod process;
-mod regions;
-mod sockets;
+mod net;
+mod panicked;
+mod place;
+mod purse;
+mod records;
+mod rescue;
 mod stack;
-mod threads;
+mod sys;
+mod taint;
+mod tasks;
+mod trouble;
 mod values;
+mod walk;
 
-pub use files::OpenFile;
+pub use cache::{CachedFile, FileRun, PageState};
+pub use export::{ExportError, IsfSummary, MapForm, MapSummary, ModuleBtf};
+pub use files::{Mount, OpenFile};
 pub use kernel::Linux;
+pub use lines::KernelLines;
 pub use log::LogLine;
-pub use modules::KernelModule;
-pub use mounts::Mount;
-pub use process::Process;
-pub use regions::{ProcessRegion, Variable};
-pub use sockets::Socket;
+pub use memory::{MemoryAmount, MemoryZone, SlabCache};
+pub use modules::{KernelModule, ModuleSection};
+pub use net::{Neighbour, NetworkInterface, Route, Socket};
 pub use stack::{KernelFrame, KernelStack, KernelTrust};
-pub use threads::Thread;
+pub use sys::{BpfMap, BpfProgram, Interrupt, Key, Timer};
+pub use taint::{taint_letters, taint_words};
+pub use tasks::{
+    HistoryLine, MemoryPiece, MemoryUse, NAMESPACES, PieceState, Process, ProcessCore, ProcessMemory, ProcessRegion,
+    ProcessTarget, RegisterSource, Standing, Thread, TreeNode, UserRegisters, Variable,
+};
+pub use trouble::{BlockedTask, Holder, Lock, Oops};

@@ -10,16 +10,16 @@
 
 use super::code::Bytes;
 use super::kernel::Linux;
-use afterimage_dump::{Arch, Cpu};
+use afterimage_dump::{Arch, Cpu, Registers};
 use afterimage_symbols::kernel::{OrcEntry, OrcState, OrcStop, OrcType, PtRegs};
 use std::collections::HashSet;
 
 /// Frames at most.
-const MOST: usize = 512;
+pub(super) const MOST: usize = 512;
 /// Bytes of a stack at most: 64 KiB pages of arm64 make the largest.
 const STACK: u64 = 128 << 10;
 /// Where addresses of programs end.
-const KERNEL: u64 = 1 << 63;
+pub(super) const KERNEL: u64 = 1 << 63;
 
 /// How a frame was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,11 +91,26 @@ pub struct KernelStack {
     pub end: String,
     /// Whether it ends as it should: with the kernel's mark, or where the program is.
     pub complete: bool,
+    /// The registers of the innermost frame, as far as they are known: the processor's, or those that a task saved when it
+    /// slept.
+    pub registers: Option<Box<Registers>>,
+    /// The registers of frames that were interrupted, with the frame's index: all that the kernel saved there.
+    pub interrupted: Vec<(usize, Registers)>,
 }
 
 impl KernelStack {
-    fn none(cpu: Option<u32>, end: impl Into<String>) -> Self {
-        Self { cpu, frames: Vec::new(), end: end.into(), complete: false }
+    /// What a walk has found when it ends.
+    pub(super) fn ended(
+        frames: Vec<KernelFrame>,
+        interrupted: Vec<(usize, Registers)>,
+        end: String,
+        complete: bool,
+    ) -> Self {
+        Self { cpu: None, frames, end, complete, registers: None, interrupted }
+    }
+
+    pub(super) fn none(cpu: Option<u32>, end: impl Into<String>) -> Self {
+        Self { cpu, frames: Vec::new(), end: end.into(), complete: false, registers: None, interrupted: Vec::new() }
     }
 }
 
@@ -107,6 +122,10 @@ impl Linux {
             return self.cpu_stack(cpu);
         }
         if self.int(task, "task_struct", "on_cpu").is_some_and(|on| on & 1 == 1) {
+            let cpu = self.present_cpus().into_iter().find(|cpu| self.current(*cpu) == Some(task));
+            if let Some(stack) = cpu.and_then(|cpu| self.stopped_stack(cpu)) {
+                return stack;
+            }
             return KernelStack::none(None, "it was running, and the dump does not have the processor's registers");
         }
         let base = match self.pointer(task, "task_struct", "stack") {
@@ -120,25 +139,11 @@ impl Linux {
         }
     }
 
-    /// The kernel's stack on a processor; `None` if the dump does not have its registers.
+    /// The kernel's stack on a processor; `None` if the dump does not have its registers and it did not panic.
     #[must_use]
     pub fn stack_of_cpu(&self, cpu: u32) -> Option<KernelStack> {
-        self.cpus.iter().find(|own| own.index == cpu).map(|cpu| self.cpu_stack(cpu))
-    }
-
-    /// The processor that panicked: by the kernel's own mark, else by the log; 0 if neither says.
-    #[must_use]
-    pub fn panicked_cpu(&self) -> u32 {
-        let marked = self.symbols.address("panic_cpu").and_then(|at| self.number(at, 4)).map(|cpu| cpu as u32);
-        let logged = || {
-            let log = self.log().ok()?;
-            let panic = log.iter().rposition(|line| line.text.starts_with("Kernel panic"))?;
-            let number = |text: &str| text.strip_prefix("CPU: ")?.split(' ').next()?.parse::<u32>().ok();
-            // After the message if panic() itself shows the stack, before it if the trouble was shown already.
-            let after = log.iter().skip(panic).take(4).find_map(|line| number(&line.text));
-            after.or_else(|| log.iter().take(panic).rev().find_map(|line| number(&line.text)))
-        };
-        marked.filter(|cpu| *cpu < 1 << 16).or_else(logged).unwrap_or(0)
+        let known = self.cpus.iter().find(|own| own.index == cpu).map(|cpu| self.cpu_stack(cpu));
+        known.filter(|stack| !stack.frames.is_empty() || stack.complete).or_else(|| self.stopped_stack(cpu))
     }
 
     fn cpu_stack(&self, cpu: &Cpu) -> KernelStack {
@@ -148,7 +153,7 @@ impl Linux {
         };
         if pc.0 < KERNEL {
             let end = format!("running in user mode at {pc:#x}");
-            return KernelStack { cpu: Some(cpu.index), frames: Vec::new(), end, complete: true };
+            return KernelStack { cpu: Some(cpu.index), complete: true, ..KernelStack::none(None, end) };
         }
         let fp = registers.fp().map_or(0, |fp| fp.0);
         let mut stack = if self.arch == Arch::Aarch64 {
@@ -172,11 +177,17 @@ impl Linux {
             self.walk_orc(OrcState { ip: pc.0, sp: sp.0, bp: fp, exact: true, registers, previous: None })
         };
         stack.cpu = Some(cpu.index);
+        stack.registers = Some(Box::new(*registers));
         stack
     }
 
+    /// Where a task's kernel stack begins: its lowest address.
+    pub(crate) fn stack_base(&self, task: u64) -> Option<u64> {
+        self.pointer(task, "task_struct", "stack").filter(|base| *base >= KERNEL)
+    }
+
     /// Whether a saved stack pointer can be one of this stack.
-    fn checked(sp: Option<u64>, base: u64) -> Result<u64, KernelStack> {
+    pub(super) fn checked(sp: Option<u64>, base: u64) -> Result<u64, KernelStack> {
         let sp = sp.ok_or_else(|| KernelStack::none(None, "its task_struct is not in the dump"))?;
         match sp.checked_sub(base) {
             Some(depth) if depth < STACK => Ok(sp),
@@ -199,30 +210,55 @@ impl Linux {
         };
         // A task that has not run yet begins at a function's first instruction.
         let new = ["ret_from_fork_asm", "ret_from_fork"].iter().any(|name| self.symbols.address(name) == Some(ip));
-        self.walk_orc(OrcState { ip, sp: sp.wrapping_add(size), bp, exact: new, registers: None, previous: None })
+        let top = sp.wrapping_add(size);
+        let mut stack = self.walk_orc(OrcState { ip, sp: top, bp, exact: new, registers: None, previous: None });
+        let mut registers = Registers::new(Arch::X86_64);
+        let info = Arch::X86_64.info();
+        registers.set(info.pc, ip);
+        registers.set(info.sp, top);
+        let members = [("bx", "rbx"), ("bp", "rbp"), ("r12", "r12"), ("r13", "r13"), ("r14", "r14"), ("r15", "r15")];
+        for (member, name) in members {
+            if let (Some(slot), Some(value)) = (info.slot(name), self.pointer(sp, "inactive_task_frame", member)) {
+                registers.set(slot, value);
+            }
+        }
+        stack.registers = Some(Box::new(registers));
+        stack
     }
 
-    fn frame(&self, pc: u64, sp: u64, exact: bool, trust: KernelTrust) -> KernelFrame {
+    pub(super) fn frame(&self, pc: u64, sp: u64, exact: bool, trust: KernelTrust) -> KernelFrame {
         let named = self.name_of(if exact { pc } else { pc.wrapping_sub(1) }, pc);
         KernelFrame { pc, sp, function: named.function, offset: named.offset, module: named.module, trust, exact }
     }
 
-    fn walk_orc(&self, mut state: OrcState) -> KernelStack {
+    pub(super) fn walk_orc(&self, mut state: OrcState) -> KernelStack {
         let memory = Bytes(self);
         let mut frames = Vec::new();
         let mut seen = HashSet::new();
         let (mut trust, mut guessed) = (KernelTrust::Context, false);
-        let stop = |frames, end: String, complete| KernelStack { cpu: None, frames, end, complete };
+        let mut interrupted = Vec::new();
+        let stop = KernelStack::ended;
         loop {
+            if !frames.is_empty()
+                && let Some(caller) = self.jumped_from(&state)
+            {
+                interrupted.extend(state.registers.map(|saved| (frames.len(), saved_x86(&saved))));
+                frames.push(self.frame(state.ip, state.sp, state.exact, trust));
+                state = caller;
+                continue;
+            }
             if !self.is_code(state.lookup()) && (guessed || state.ip < KERNEL) {
-                return stop(frames, format!("{:#x} is no code of the kernel", state.ip), false);
+                return stop(frames, interrupted, format!("{:#x} is no code of the kernel", state.ip), false);
             }
             if !seen.insert((state.ip, state.sp)) {
-                return stop(frames, "the stack runs in a circle".into(), false);
+                return stop(frames, interrupted, "the stack runs in a circle".into(), false);
+            }
+            if let Some(saved) = state.registers.filter(|_| !frames.is_empty()) {
+                interrupted.push((frames.len(), saved_x86(&saved)));
             }
             frames.push(self.frame(state.ip, state.sp, state.exact, trust));
             if frames.len() >= MOST {
-                return stop(frames, format!("more than {MOST} frames"), false);
+                return stop(frames, interrupted, format!("more than {MOST} frames"), false);
             }
             let found = self.orc(state.lookup());
             guessed |= found.is_none();
@@ -238,18 +274,28 @@ impl Linux {
             trust = if guessed { KernelTrust::Guess } else { KernelTrust::Orc };
             state = match state.step(&entry, &memory) {
                 Ok(caller) => caller,
-                Err(OrcStop::End) => return stop(frames, "the outermost frame".into(), !guessed),
+                Err(OrcStop::End) => return stop(frames, interrupted, "the outermost frame".into(), !guessed),
                 Err(OrcStop::User { ip, .. }) => {
-                    return stop(frames, format!("it came from its program at {ip:#x}"), !guessed);
+                    return stop(frames, interrupted, format!("it came from its program at {ip:#x}"), !guessed);
                 }
                 Err(OrcStop::Undefined) => {
-                    return stop(frames, format!("the kernel does not tell how to leave {:#x}", state.ip), false);
+                    return stop(
+                        frames,
+                        interrupted,
+                        format!("the kernel does not tell how to leave {:#x}", state.ip),
+                        false,
+                    );
                 }
                 Err(OrcStop::NoRegister(_)) => {
-                    return stop(frames, format!("a register of the frame at {:#x} is not known", state.ip), false);
+                    return stop(
+                        frames,
+                        interrupted,
+                        format!("a register of the frame at {:#x} is not known", state.ip),
+                        false,
+                    );
                 }
                 Err(OrcStop::Unreadable(at)) => {
-                    return stop(frames, format!("the stack at {at:#x} is not in the dump"), false);
+                    return stop(frames, interrupted, format!("the stack at {at:#x} is not in the dump"), false);
                 }
             };
         }
@@ -261,91 +307,39 @@ impl Linux {
     /// objtool leaves out (`STACK_FRAME_NON_STANDARD`, kernel/kexec_core.c): every kdump's most wanted stack begins there.
     fn called_from(&self, state: &OrcState) -> Option<OrcState> {
         const FARTHEST: u64 = 4096;
-        const CALL: u64 = 0xe8;
         let start = self.symbols.find(state.ip)?.0.address;
         (0..FARTHEST / 8).find_map(|index| {
             let at = state.sp.wrapping_add(8 * index);
             let ip = self.word(at).filter(|ip| self.is_code(ip.wrapping_sub(1)))?;
-            let to = i64::from(self.number(ip.wrapping_sub(4), 4)? as i32) as u64;
-            let call = self.number(ip.wrapping_sub(5), 1)? == CALL && ip.wrapping_add(to) == start;
+            let call = self.called_to(ip) == Some(start);
             let sp = at.wrapping_add(8);
             call.then_some(OrcState { ip, sp, bp: state.bp, exact: false, registers: None, previous: None })
         })
     }
 
-    fn sleeping_arm64(&self, task: u64, base: u64) -> KernelStack {
-        let context = |member: &str| self.pointer(task, "task_struct", &format!("thread.cpu_context.{member}"));
-        let sp = match Self::checked(context("sp"), base) {
-            Ok(sp) => sp,
-            Err(none) => return none,
-        };
-        match (context("pc"), context("fp")) {
-            (Some(pc), Some(fp)) => self.walk_records(pc, sp, fp, false),
-            _ => KernelStack::none(None, "its task_struct is not in the dump"),
+    /// The caller of an address without code, to which the kernel jumped: the call put the way back on the stack, and no
+    /// code followed that could have moved it. The kernel's own unwinder does so at address 0 (`null_orc_entry`).
+    fn jumped_from(&self, state: &OrcState) -> Option<OrcState> {
+        state.registers.filter(|_| state.exact && !self.is_code(state.ip))?;
+        let ip = self.word(state.sp).filter(|ip| self.is_code(ip.wrapping_sub(1)))?;
+        let sp = state.sp.wrapping_add(8);
+        Some(OrcState { ip, sp, bp: state.bp, exact: false, registers: None, previous: state.registers })
+    }
+}
+
+/// The registers of a `struct pt_regs` by their names.
+fn saved_x86(saved: &PtRegs) -> Registers {
+    /// In the order of `struct pt_regs` (arch/x86/include/uapi/asm/ptrace.h).
+    const NAMES: [&str; 21] = [
+        "r15", "r14", "r13", "r12", "rbp", "rbx", "r11", "r10", "r9", "r8", "rax", "rcx", "rdx", "rsi", "rdi",
+        "orig_rax", "rip", "cs", "eflags", "rsp", "ss",
+    ];
+    let mut registers = Registers::new(Arch::X86_64);
+    let known = Arch::X86_64.info().registers;
+    for (number, name) in NAMES.into_iter().enumerate() {
+        if let Some(slot) = known.iter().position(|register| register.name == name) {
+            registers.set(slot, saved.get(number));
         }
     }
-
-    /// Frame records `{next, return address}`, as each function of an arm64 kernel writes them
-    /// (arch/arm64/kernel/stacktrace.c).
-    fn walk_records(&self, pc: u64, sp: u64, fp: u64, exact: bool) -> KernelStack {
-        let pac = self.pac_mask();
-        let mut frames = vec![self.frame(pc, sp, exact, KernelTrust::Context)];
-        let mut seen = HashSet::new();
-        let mut at = fp;
-        let stop = |frames, end: String, complete| KernelStack { cpu: None, frames, end, complete };
-        loop {
-            if at == 0 {
-                return stop(frames, "the outermost frame".into(), true);
-            }
-            if at < KERNEL || !seen.insert(at) {
-                return stop(frames, format!("{at:#x} is no frame"), false);
-            }
-            if frames.len() >= MOST {
-                return stop(frames, format!("more than {MOST} frames"), false);
-            }
-            let (Some(next), Some(lr)) = (self.word(at), self.word(at.wrapping_add(8))) else {
-                return stop(frames, format!("the stack at {at:#x} is not in the dump"), false);
-            };
-            if next == 0 && lr == 0 {
-                // Empty records lie among the registers that an exception saved. Since 6.14 they say which kind they are.
-                match self.registers_at(at) {
-                    Some((pc, sp, fp)) if pc >= KERNEL => {
-                        frames.push(self.frame(pc, sp, true, KernelTrust::Record));
-                        at = fp;
-                        continue;
-                    }
-                    Some((pc, ..)) => return stop(frames, format!("it came from its program at {pc:#x}"), true),
-                    None => return stop(frames, "the outermost frame".into(), true),
-                }
-            }
-            let lr = lr | pac;
-            if !self.is_code(lr.wrapping_sub(4)) {
-                return stop(frames, format!("{lr:#x} is no code of the kernel"), false);
-            }
-            frames.push(self.frame(lr, at.wrapping_add(16), false, KernelTrust::Record));
-            at = next;
-        }
-    }
-
-    /// The bits of a kernel's address that may hold its signature; in such an address they are all ones.
-    fn pac_mask(&self) -> u64 {
-        let told = self.vmcoreinfo.as_deref().and_then(|text| {
-            let mask = afterimage_dump::system::vmcoreinfo::value(text, "NUMBER(KERNELPACMASK)")?;
-            u64::from_str_radix(mask.trim_start_matches("0x"), 16).ok()
-        });
-        told.unwrap_or(0)
-    }
-
-    /// Program counter, stack pointer and frame pointer that an exception saved around the record at this place.
-    fn registers_at(&self, record: u64) -> Option<(u64, u64, u64)> {
-        const REGISTERS: u64 = 2;
-        let kind = self.pointer(record, "frame_record_meta", "type")?;
-        if kind != REGISTERS {
-            return None;
-        }
-        let saved = record.wrapping_sub(self.offset("pt_regs", "stackframe").ok()?);
-        let pc = self.pointer(saved, "pt_regs", "pc")?;
-        let fp = self.word(saved.wrapping_add(self.offset("pt_regs", "regs").ok()? + 29 * 8))?;
-        Some((pc, self.pointer(saved, "pt_regs", "sp")?, fp))
-    }
+    registers
 }

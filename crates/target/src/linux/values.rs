@@ -1,7 +1,7 @@
 //! What the walkers share: numbers by their own width, long arrays page by page, and what could not be read.
 
 use super::kernel::Linux;
-use super::process::Process;
+use super::tasks::Process;
 
 /// Things of one kind that could not be read: how many, and the first one.
 #[derive(Default)]
@@ -31,7 +31,7 @@ impl Linux {
     /// `sk_protocol` was eight bits of a word and is a number of 16 bits since 5.6.
     pub(super) fn value(&self, at: u64, structure: &str, path: &str) -> Option<u64> {
         let types = self.types.as_ref().ok()?;
-        let member = types.member(types.structure(structure)?, path)?;
+        let member = self.member(structure, path)?;
         let at = at.checked_add(member.offset())?;
         if member.bits == 0 {
             return self.number(at, usize::try_from(types.size(member.type_id)?).ok().filter(|size| *size <= 8)?);
@@ -45,7 +45,7 @@ impl Linux {
     /// Elements of an array member.
     pub(super) fn elements(&self, structure: &str, path: &str) -> Option<u64> {
         let types = self.types.as_ref().ok()?;
-        let member = types.member(types.structure(structure)?, path)?;
+        let member = self.member(structure, path)?;
         types.array(member.type_id).map(|(_, count)| u64::from(count))
     }
 
@@ -58,6 +58,9 @@ impl Linux {
         while left > 0 {
             let here = ((PAGE - at % PAGE) / 8).clamp(1, left);
             let bytes = self.bytes(at, 8 * here as usize);
+            if self.purse.is_empty() {
+                break;
+            }
             let chunks = bytes.chunks_exact(8).filter_map(|chunk| chunk.try_into().ok()).map(u64::from_le_bytes);
             let before = words.len();
             words.extend(chunks.map(Some));

@@ -13,9 +13,10 @@ mod records;
 mod symbols;
 
 pub(crate) use list::list;
-pub(crate) use symbols::locate;
+pub(crate) use symbols::{Assembled, locate};
 
 use crate::files::breakpad::Identity;
+use crate::files::own::OwnFile;
 use crate::files::search::{self, Hit, Wanted};
 use crate::files::verify::Expected;
 use crate::files::{ElfFile, FileMatch, Finder, image};
@@ -148,12 +149,29 @@ impl Module {
         if !self.is_elf || self.path.is_empty() {
             return Hit { matched: FileMatch::NotFound, file: None, bias: None };
         }
+        // Its own file is the best one, if all of it is there; else one that agrees and is whole is better.
+        let own = self.finder.own.as_ref().and_then(|own| own.files.at(self.base));
+        let of_own = |file| Hit { matched: FileMatch::InDump, file: Some(file), bias: None };
+        let own = match own {
+            Some(OwnFile { file, whole: true }) => return of_own(file),
+            own => own,
+        };
         let program = self.kind == ModuleKind::Program;
         let mut hit = search::find(&self.finder, &Wanted { path: &self.path, program, expected: &self.expected });
+        if hit.file.is_none()
+            && let Some(own) = own
+        {
+            return of_own(own.file);
+        }
         if hit.matched == FileMatch::NotFound && image::holds_code(&self.finder, self.base.0, self.bias) {
             hit.matched = FileMatch::InDump;
         }
         hit
+    }
+
+    /// Whether its file is out of the dumped system's own memory, and may have holes.
+    pub(crate) fn is_own_file(&self) -> bool {
+        self.fetched.get().is_none() && self.found().matched == FileMatch::InDump
     }
 
     /// Its file, if one agreed.

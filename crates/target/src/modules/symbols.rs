@@ -3,16 +3,58 @@
 use super::{Module, ModuleKind};
 use crate::debuginfod::Kind;
 use crate::files::debug::{self, DebugOf, Driver};
-use crate::files::{breakpad, image};
+use crate::files::{ElfFile, Finder, breakpad, image};
 use crate::target::Location;
 use afterimage_dump::{CodeAddr, Format};
 use afterimage_symbols::{ElfObject, ModuleSymbols, short_name};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+/// The symbols of an ELF file with its separate debug file, wherever it lies.
+#[derive(Clone)]
+pub(crate) struct Assembled {
+    symbols: Arc<ModuleSymbols>,
+    has_debug_info: bool,
+    debug: Option<PathBuf>,
+}
+
+impl Assembled {
+    /// The separate debug file that `finder` finds for a module, whose own file is `main`.
+    fn debug_of(module: &Module, finder: &Finder, main: Option<&Arc<ElfFile>>) -> Option<Arc<ElfFile>> {
+        if module.kind == ModuleKind::Vdso || main.is_some_and(|main| main.object.has_debug_info()) {
+            return None;
+        }
+        let id = module.identity();
+        let fetched = id.as_ref().and_then(|id| finder.downloads.get(id, Kind::DebugInfo));
+        let of = DebugOf { path: &module.path, build_id: id.as_deref(), main: main.map(|main| &**main) };
+        fetched.or_else(|| debug::find(finder, &of))
+    }
+
+    /// Puts a module's file, or what the dump has of it, and its debug file together.
+    fn of(
+        module: &Module,
+        finder: &Arc<Finder>,
+        main: Option<&Arc<ElfFile>>,
+        debug: Option<Arc<ElfFile>>,
+    ) -> Option<Self> {
+        let object = match main {
+            Some(main) => main.reopen(),
+            None => of_dump(module),
+        };
+        if object.is_none() && debug.is_none() {
+            return None;
+        }
+        let has_debug_info = main.into_iter().chain(&debug).any(|file| file.object.has_debug_info());
+        let driver = Driver::new(finder.clone(), module.name(), main.map(|main| &**main), debug.as_deref());
+        let path = debug.as_ref().map(|debug| debug.path.clone());
+        let symbols = ModuleSymbols::from_elf(object, debug.and_then(|debug| debug.reopen()), Arc::new(driver));
+        Some(Self { symbols: Arc::new(symbols), has_debug_info, debug: path })
+    }
+}
+
 /// Symbols, and from where their addresses count.
 pub(crate) struct Loaded {
-    pub(crate) symbols: ModuleSymbols,
+    pub(crate) symbols: Arc<ModuleSymbols>,
     pub(crate) bias: u64,
     pub(crate) has_debug_info: bool,
     pub(crate) debug: Option<PathBuf>,
@@ -31,9 +73,10 @@ impl Loaded {
             let asked = from_minidump || !finder.options.debug_paths.is_empty();
             let (path, blob) = asked.then(|| breakpad::find(finder, wanted, module.name())).flatten()?;
             let symbols = ModuleSymbols::from_breakpad(blob).ok()?;
-            Some(Self { symbols, bias: module.base.0, has_debug_info: true, debug: Some(path) })
+            Some(Self { symbols: Arc::new(symbols), bias: module.base.0, has_debug_info: true, debug: Some(path) })
         };
-        let nothing = || Self { symbols: ModuleSymbols::none(), bias: module.bias, has_debug_info: false, debug: None };
+        let nothing =
+            || Self { symbols: Arc::new(ModuleSymbols::none()), bias: module.bias, has_debug_info: false, debug: None };
         if module.is_pe() {
             return Self::of_pe(module);
         }
@@ -45,29 +88,20 @@ impl Loaded {
             Some(_) => None,
             None => module.found().bias,
         };
-        let id = module.identity();
-        let needs_debug = module.kind != ModuleKind::Vdso && main.is_none_or(|main| !main.object.has_debug_info());
-        let debug = needs_debug.then(|| {
-            let fetched = id.as_ref().and_then(|id| finder.downloads.get(id, Kind::DebugInfo));
-            let of = DebugOf { path: &module.path, build_id: id.as_deref(), main: main.map(|main| &**main) };
-            fetched.or_else(|| debug::find(finder, &of))
-        });
-        let debug = debug.flatten();
+        let bias = bias.unwrap_or(module.bias);
+        let loaded = |Assembled { symbols, has_debug_info, debug }| Self { symbols, bias, has_debug_info, debug };
+        // A file out of a machine's page cache is that of all processes that run it.
+        if let (Some(file), Some(own), true) = (main, &finder.own, module.is_own_file()) {
+            let assemble =
+                || Assembled::of(module, &own.machine, main, Assembled::debug_of(module, &own.machine, main));
+            return file.shared.get_or_init(assemble).clone().map_or_else(nothing, loaded);
+        }
+        let debug = Assembled::debug_of(module, finder, main);
         let has_debug_info = main.into_iter().chain(&debug).any(|file| file.object.has_debug_info());
         if !has_debug_info && let Some(loaded) = sym() {
             return loaded;
         }
-        let object = match main {
-            Some(main) => main.reopen(),
-            None => of_dump(module),
-        };
-        if object.is_none() && debug.is_none() {
-            return nothing();
-        }
-        let driver = Driver::new(finder.clone(), module.name(), main.map(|main| &**main), debug.as_deref());
-        let path = debug.as_ref().map(|debug| debug.path.clone());
-        let symbols = ModuleSymbols::from_elf(object, debug.and_then(|debug| debug.reopen()), Arc::new(driver));
-        Self { symbols, bias: bias.unwrap_or(module.bias), has_debug_info, debug: path }
+        Assembled::of(module, finder, main, debug).map_or_else(nothing, loaded)
     }
 
     fn of_macho(module: &Module) -> Self {
@@ -76,10 +110,12 @@ impl Loaded {
             Some((path, object)) => Self {
                 bias: module.base.0.wrapping_sub(object.image_base()),
                 has_debug_info: object.has_debug_info(),
-                symbols: ModuleSymbols::from_macho(object),
+                symbols: Arc::new(ModuleSymbols::from_macho(object)),
                 debug: Some(path),
             },
-            None => Self { symbols: ModuleSymbols::none(), bias: module.bias, has_debug_info: false, debug: None },
+            None => {
+                Self { symbols: Arc::new(ModuleSymbols::none()), bias: module.bias, has_debug_info: false, debug: None }
+            }
         }
     }
 }
@@ -90,7 +126,12 @@ impl Loaded {
         let finder = &module.finder;
         let image = module.pe_image().cloned();
         let bias = module.base.0;
-        let done = |symbols, debug: Option<PathBuf>| Self { symbols, bias, has_debug_info: debug.is_some(), debug };
+        let done = |symbols: ModuleSymbols, debug: Option<PathBuf>| Self {
+            symbols: Arc::new(symbols),
+            bias,
+            has_debug_info: debug.is_some(),
+            debug,
+        };
         if let Some((path, pdb)) = module.pdb() {
             return done(ModuleSymbols::from_pe(image, Some(pdb)), Some(path));
         }

@@ -130,6 +130,11 @@ pub struct Omitted {
     pub frames: u64,
 }
 
+/// The registers that a caller still has when its callee returns, by the conventions of Linux.
+pub(crate) fn survivors(callee: &Registers) -> Registers {
+    abi::Abi::of(callee.arch(), afterimage_dump::Os::Linux).survivors(callee)
+}
+
 /// Unwinds the thread with this index. The crashed thread starts at the exception's registers.
 pub(crate) fn unwind(target: &Target, index: usize) -> Stack {
     let dump = target.dump();

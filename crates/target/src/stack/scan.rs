@@ -58,6 +58,10 @@ impl Rules<'_> {
                 continue;
             }
             let Some(found) = self.candidate(here, at, raw) else { continue };
+            // The address that handlers return to stands in many a `struct sigaction` on a stack; no signal came there.
+            if self.signal(&found.here).is_ok_and(|from| self.world.code(from.here.address.address().0) == Code::No) {
+                continue;
+            }
             if grade == Grade::CallsUs {
                 best = Some((grade, found));
                 break;

@@ -134,7 +134,65 @@ pub fn vmcores() -> Option<PathBuf> {
     Some(folder).filter(|folder| folder.is_dir())
 }
 
+/// A machine: its folder with TRUTH, and its dump.
+pub struct Guest {
+    pub name: String,
+    pub folder: PathBuf,
+    pub dump: PathBuf,
+}
+
+impl Guest {
+    /// What the guest said of itself.
+    pub fn truth(&self) -> serde_json::Value {
+        truth(&self.folder)
+    }
+
+    pub fn open(&self) -> (afterimage_target::linux::Linux, serde_json::Value) {
+        let dump = open(&self.dump, &Budget::default()).unwrap();
+        let linux = afterimage_target::linux::Linux::open(&dump).unwrap_or_else(|why| panic!("{}: {why}", self.name));
+        (linux, self.truth())
+    }
+}
+
+/// The machines of `own` beside the clone and, where `AFTERIMAGE_MACHINES` names a folder, those in it: each a folder with
+/// `TRUTH` and a file `dump.…`.
+pub fn guests(own: &[(&str, &str)]) -> Vec<Guest> {
+    let mut guests = Vec::new();
+    if let Some(folder) = std::env::var_os("AFTERIMAGE_MACHINES").map(PathBuf::from) {
+        let entries = std::fs::read_dir(&folder).unwrap().flatten().map(|entry| entry.path());
+        for folder in entries.chain([folder]).filter(|folder| folder.join("TRUTH/truth.json").is_file()) {
+            let files = std::fs::read_dir(&folder).unwrap().flatten().map(|entry| entry.path());
+            let dump = files.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("dump.")).min();
+            let name = folder.file_name().unwrap().to_str().unwrap().to_owned();
+            guests.push(Guest { name, folder, dump: dump.expect("no dump beside TRUTH") });
+        }
+        return guests;
+    }
+    let Some(folder) = vmcores() else { return guests };
+    for (name, file) in own {
+        guests.push(Guest {
+            name: format!("{name}/{file}"),
+            folder: folder.join(name),
+            dump: folder.join(name).join(file),
+        });
+    }
+    guests
+}
+
 /// What the guest said of itself.
 pub fn truth(machine: &Path) -> serde_json::Value {
     serde_json::from_slice(&std::fs::read(machine.join("TRUTH/truth.json")).unwrap()).unwrap()
+}
+
+/// A file as the guest read it, as `proc/net/tcp`.
+pub fn guest_file(machine: &Path, path: &str) -> String {
+    run(Command::new("tar").arg("-xzOf").arg(machine.join("TRUTH/guest-files.tar.gz")).arg(path))
+}
+
+/// Number of the guest's first network namespace, as its process 1 had it.
+pub fn first_namespace(machine: &Path) -> u32 {
+    let truth = truth(machine);
+    let processes = truth["processes"].as_array().unwrap();
+    let one = processes.iter().find(|process| process["pid"] == 1).unwrap();
+    one["ns"]["net"].as_str().unwrap().trim_matches(|c: char| !c.is_ascii_digit()).parse().unwrap()
 }

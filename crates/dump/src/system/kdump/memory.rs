@@ -3,11 +3,12 @@
 //! *Trap*: descriptors are numbered by the set bits of the second bitmap, and each file of a split set numbers its own
 //! window from 0.
 
+use super::cut::{Cut, Descriptors, is_lost};
 use super::header::{DESCRIPTOR, Header, flag};
 use super::lzo;
 use crate::bytes::Fields;
 use crate::machine::{PhysMemory, collect_extents};
-use crate::source::{SharedSource, read_vec};
+use crate::source::SharedSource;
 use crate::system::BlockCache;
 use crate::system::ranks::Bitmap;
 use crate::{Absence, Endian, Extent, Fault, Memory, Phys};
@@ -18,18 +19,25 @@ const CACHE: usize = 8 << 20;
 /// Ranges that [`Memory::extents`] gives at most.
 const MAX_EXTENTS: usize = 1 << 18;
 
+/// Bits of a bitmap that are counted when a file is opened: of 2 TiB of memory, 64 MiB.
+const COUNTED: u64 = 64 << 23;
+
 /// One file: all there is, or one of a split set.
 pub(super) struct Part {
     source: SharedSource,
     /// Pages that exist, and pages that are held.
     exist: Bitmap,
     held: Bitmap,
-    descriptors: u64,
+    descriptors: Descriptors,
     /// Page numbers of its window.
     start: u64,
     end: u64,
     /// Held pages before the window.
     first: u64,
+    /// What is lost of it, as far as that can be told without reading gigabytes of bitmap.
+    cut: Option<Cut>,
+    /// Bytes that are missing before the first descriptor.
+    no_map: u64,
 }
 
 impl Part {
@@ -39,28 +47,61 @@ impl Part {
         let held = Bitmap::new(source.clone(), header.bitmap().saturating_add(header.bitmap_len()), bits);
         let (start, end) = header.split.unwrap_or((0, u64::MAX));
         let first = if start == 0 { 0 } else { held.rank(start) };
-        Self { exist, held, descriptors: header.descriptors(), start, end, first, source }
+        let countable = held.len() <= COUNTED;
+        let count = if countable { held.rank(end).saturating_sub(first) } else { u64::MAX };
+        let (endian, at) = (header.endian, header.descriptors());
+        let descriptors = Descriptors { source: source.clone(), endian, at, count };
+        let cut = if countable { descriptors.cut() } else { None };
+        let no_map = at.saturating_sub(source.len());
+        Self { exist, held, descriptors, start, end, first, cut, no_map, source }
     }
 
-    fn descriptor_at(&self, page: u64) -> u64 {
-        let index = self.held.rank(page).saturating_sub(self.first);
-        self.descriptors.saturating_add(index.saturating_mul(DESCRIPTOR))
+    /// How many descriptors come before that of a held page.
+    fn index(&self, page: u64) -> u64 {
+        self.held.rank(page).saturating_sub(self.first)
     }
 
-    /// Bytes of the file that its last page needs, if that can be told without reading gigabytes of bitmap.
-    pub(super) fn promised_length(&self, endian: Endian) -> Option<u64> {
-        const MOST: u64 = 64 << 23;
-        if self.held.len() > MOST {
+    /// The page of a descriptor.
+    fn page_of(&self, index: u64) -> u64 {
+        let (mut low, mut high) = (self.start, self.end.min(self.held.len()).max(self.start));
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.index(middle + 1) > index {
+                high = middle;
+            } else {
+                low = middle + 1;
+            }
+        }
+        low
+    }
+
+    /// What is lost because the file is cut off: bytes of memory, and what to say.
+    pub(super) fn lost(&self, page: u64) -> Option<(u64, String)> {
+        let cut = self.cut.filter(|cut| cut.lost > 0);
+        let missing = cut.map_or(0, |cut| cut.lost.saturating_mul(page)).max(self.no_map);
+        if missing == 0 {
             return None;
         }
-        let count = self.held.rank(self.end).saturating_sub(self.first);
-        let end = self.descriptors.saturating_add(count.saturating_mul(DESCRIPTOR));
-        if count == 0 || end > self.source.len() {
-            return Some(end);
+        let least = if self.no_map > 0 || cut.is_some_and(|cut| !cut.counted) { "at least " } else { "" };
+        let pages = cut.map(|cut| {
+            let at = self.page_of(cut.first).saturating_mul(page);
+            let what = if cut.lost == 1 { "page is" } else { "pages are" };
+            format!("{least}{} {what} lost, {missing} bytes of memory, the first at physical address {at:#x}", cut.lost)
+        });
+        let map = (self.no_map > 0).then(|| "what pages it had is not known in full".to_owned());
+        let what: Vec<String> = pages.into_iter().chain(map).collect();
+        Some((missing, format!("the file is cut off: {}", what.join("; "))))
+    }
+
+    /// How long a run of held pages can be read, or cannot, from its first page on.
+    fn readable(&self, page: u64, pages: u64) -> (u64, bool) {
+        let Some(cut) = self.cut else { return (pages, true) };
+        let index = self.index(page);
+        if index < cut.first {
+            return (pages.min(cut.first - index), true);
         }
-        let bytes = read_vec(&*self.source, end - DESCRIPTOR, DESCRIPTOR as usize).ok()?;
-        let fields = Fields::new(&bytes, endian);
-        Some(end.max(fields.u64(0)?.saturating_add(u64::from(fields.u32(8)?))))
+        let (length, lost) = self.descriptors.run(index, pages);
+        (length.clamp(1, pages.max(1)), !lost)
     }
 }
 
@@ -108,6 +149,15 @@ impl KdumpMemory {
         self.parts.get(next.checked_sub(1)?).filter(|part| page < part.end)
     }
 
+    /// Why a page that exists has no descriptor; `None` if it was all zeros.
+    fn left_out(&self, part: &Part, page: u64) -> Option<Absence> {
+        if part.no_map > 0 && page >= part.held.len() {
+            // The bitmap that would say more is not there.
+            return Some(Absence::Truncated);
+        }
+        (!self.zeros).then_some(Absence::NotInDump)
+    }
+
     /// Reads a whole page.
     fn read_page(&self, page: u64, out: &mut [u8]) -> Result<(), Absence> {
         let io = |error: std::io::Error| Absence::Io(error.kind());
@@ -117,14 +167,17 @@ impl KdumpMemory {
             return Err(if exists { Absence::NotInDump } else { Absence::NotMapped });
         };
         if !part.held.get(page) {
-            if self.zeros && part.exist.get(page) {
-                out.fill(0);
-                return Ok(());
-            }
-            return Err(if part.exist.get(page) { Absence::NotInDump } else { Absence::NotMapped });
+            return match self.left_out(part, page) {
+                _ if !part.exist.get(page) => Err(Absence::NotMapped),
+                None => {
+                    out.fill(0);
+                    Ok(())
+                }
+                Some(why) => Err(why),
+            };
         }
         let mut descriptor = [0; DESCRIPTOR as usize];
-        let at = part.descriptor_at(page);
+        let at = part.descriptors.at.saturating_add(part.index(page).saturating_mul(DESCRIPTOR));
         if part.source.read_at(at, &mut descriptor).map_err(io)? < descriptor.len() {
             return Err(Absence::Truncated);
         }
@@ -132,10 +185,10 @@ impl KdumpMemory {
         let (Some(offset), Some(size), Some(flags)) = (fields.u64(0), fields.u32(8), fields.u32(12)) else {
             return Err(Absence::Corrupt);
         };
-        let size = size as usize;
-        if offset.saturating_add(size as u64) > part.source.len() {
+        if is_lost(offset, u64::from(size), part.source.len()) {
             return Err(Absence::Truncated);
         }
+        let size = size as usize;
         if size > out.len() || size == 0 {
             return Err(Absence::Corrupt);
         }
@@ -202,7 +255,8 @@ impl PhysMemory for KdumpMemory {
                 let place = |page: u64| Phys(page.saturating_mul(self.page));
                 Some(Extent { start: place(range.start), end: place(range.end), absent })
             };
-            let (held, is_held) = any.held.run(page)?;
+            // Of a file that is cut off in the middle of its bitmaps, the first one is longer.
+            let (held, is_held) = any.held.run(page).unwrap_or((page..u64::MAX, false));
             if is_held {
                 let next = self.parts.partition_point(|part| part.start <= page);
                 let part = next.checked_sub(1).and_then(|i| self.parts.get(i)).filter(|part| page < part.end);
@@ -211,12 +265,14 @@ impl PhysMemory for KdumpMemory {
                     None => self.parts.get(next).map_or(u64::MAX, |part| part.start),
                 };
                 let end = held.end.min(limit);
-                return extent(page..end, part.is_none().then_some(Absence::NotInDump));
+                let Some(part) = part else { return extent(page..end, Some(Absence::NotInDump)) };
+                let (pages, there) = part.readable(page, end.saturating_sub(page));
+                return extent(page..page.saturating_add(pages), (!there).then_some(Absence::Truncated));
             }
             let (exist, exists) = any.exist.run(page)?;
             let end = held.end.min(exist.end);
             if exists {
-                return extent(page..end, (!self.zeros).then_some(Absence::NotInDump));
+                return extent(page..end, self.left_out(any, page));
             }
             page = end;
         }

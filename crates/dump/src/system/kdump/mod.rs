@@ -7,6 +7,7 @@
 //! *Trap*: a split set is several files with the same header and bitmaps; each has only the pages of its window. The
 //! others are looked for beside the one that is opened.
 
+mod cut;
 mod header;
 pub(crate) mod lzo;
 mod memory;
@@ -38,11 +39,9 @@ fn open(path: &Path, source: SharedSource, budget: &Budget) -> Result<Dump, Erro
         let others = siblings::find(path, &header);
         parts.extend(others.into_iter().map(|(source, header)| Part::new(source, &header)));
     }
-    let promised = parts.first().and_then(|part| part.promised_length(header.endian));
-    let missing = promised.map_or(0, |promised| promised.saturating_sub(source.len()));
-    if missing > 0 {
-        issues.push(Issue::loss(format!("the file is cut off: at least {missing} bytes are missing at its end")));
-    }
+    let lost: Vec<(u64, String)> = parts.iter().filter_map(|part| part.lost(header.block)).collect();
+    let missing = lost.iter().fold(0u64, |sum, (bytes, _)| sum.saturating_add(*bytes));
+    issues.extend(lost.into_iter().map(|(_, what)| Issue::loss(what)));
     let split = parts.len();
     let memory = KdumpMemory::new(parts, &header);
     if let Some((start, end)) = header.split {

@@ -20,7 +20,10 @@ impl Facts {
     /// The facts of afterimage's own notes.
     pub(super) fn of(dump: &Dump) -> Self {
         let mut found = Vec::new();
-        let own = dump.notes.iter().filter(|note| note.owner == OWNER && note.kind == FACTS && note.size <= MAX_FACT);
+        let own = dump
+            .notes
+            .iter()
+            .filter(|note| note.owner == OWNER && note.kind & 0xffff == FACTS & 0xffff && note.size <= MAX_FACT);
         for note in own.take(MAX_NOTES) {
             let bytes = read_vec(&**dump.memory.source(), note.offset, note.size as usize).unwrap_or_default();
             let fields = Fields::new(&bytes, Endian::Little);
