@@ -14,7 +14,7 @@ use super::hold::{Held, Waited, wait_for_stop};
 use super::inject::{Gadgets, Refusal, Remote, Room};
 use crate::memory::Reader;
 use crate::procfs::Vma;
-use crate::sys::{self, Event, Tid, tracee};
+use crate::sys::{self, AllBlocked, Event, Tid, tracee};
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -43,6 +43,8 @@ impl Copy {
         gadgets: Gadgets,
         seccomp: bool,
     ) -> Result<Self, Refusal> {
+        // Ctrl-C waits until the borrowed thread is home, its child taken, and the copy marked to end with us.
+        let _blocked = AllBlocked::new();
         let tids = held.threads.iter().filter(|thread| thread.stopped).map(|thread| thread.tid);
         let room = Room::find(tids, vmas, reader, gadgets).ok_or(Refusal::NoStack)?;
         let mut remote = Remote::begin(&room, reader, gadgets, seccomp, None)?;

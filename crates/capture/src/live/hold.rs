@@ -12,7 +12,7 @@
 //! of its handler, with nothing lost.
 
 use crate::procfs;
-use crate::sys::{self, Event, Tid, tracee};
+use crate::sys::{self, AllBlocked, Event, Tid, tracee};
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -57,6 +57,8 @@ impl Held {
     /// # Errors
     /// When the first thread cannot be seized, or none is left.
     pub(crate) fn new(pid: Tid) -> io::Result<Self> {
+        // Ctrl-C waits until no thread is between its stop and the hiding of that.
+        let _blocked = AllBlocked::new();
         let mut held = Self { pid, threads: Vec::new(), since: Instant::now(), released: false };
         // Seizing does not stop: done for all before the clock starts.
         let mut refused = None;
@@ -147,10 +149,14 @@ impl Held {
         let pause = self.since.elapsed();
         let late: Vec<Tid> = self.threads.iter().filter(|thread| !thread.stopped).map(|thread| thread.tid).collect();
         self.threads.clear();
+        let _blocked = (!late.is_empty()).then(AllBlocked::new);
         let deadline = Instant::now() + LATE_PATIENCE;
         for tid in late {
             let rest = deadline.saturating_duration_since(Instant::now());
-            if matches!(wait_for_stop(tid, rest), Waited::Stopped { .. }) {
+            if let Waited::Stopped { signalled, .. } = wait_for_stop(tid, rest) {
+                if !signalled {
+                    super::restart::restart_quietly(tid);
+                }
                 let _ = tracee::detach(tid, 0);
             }
         }

@@ -16,7 +16,7 @@ use super::inject::{Gadgets, Refusal, Remote, Room};
 use crate::memory::Reader;
 use crate::procfs::Vma;
 use crate::sys::pages::{self, Found, Scan, category, feature};
-use crate::sys::{Tid, tracee};
+use crate::sys::{AllBlocked, Tid, tracee};
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -65,6 +65,8 @@ impl Tracker {
         gadgets: Gadgets,
         seccomp: bool,
     ) -> Result<Self, Refusal> {
+        // Ctrl-C waits until the borrowed thread is home again.
+        let _blocked = AllBlocked::new();
         let pagemap = File::open(format!("/proc/{}/pagemap", reader.pid())).map_err(|_| Refusal::Lost)?;
         let tids = held.threads.iter().filter(|thread| thread.stopped).map(|thread| thread.tid);
         let room = Room::find(tids, vmas, reader, gadgets).ok_or(Refusal::NoStack)?;

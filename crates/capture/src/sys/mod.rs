@@ -20,7 +20,8 @@ mod wait;
 pub(crate) use child_signal::ChildSignal;
 pub(crate) use clock::next_local;
 pub(crate) use signals::{
-    Handlers, SIGINFO_LEN, ignore_file_size_signal, leads_session, own_pid, realtime_range, send_to_pidfd, stop_self,
+    AllBlocked, Handlers, SIGINFO_LEN, ignore_file_size_signal, leads_session, own_pid, realtime_range, send_to_pidfd,
+    stop_self,
 };
 pub(crate) use spawn::{Held, fork_waker, spawn_held};
 pub(crate) use wait::{Event, peek_event, take_event, take_stop};

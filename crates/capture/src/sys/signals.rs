@@ -2,6 +2,7 @@
 
 use super::{RawSiginfo, Tid};
 use std::io;
+use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -112,20 +113,23 @@ pub(crate) fn stop_self() {
     unsafe { libc::raise(libc::SIGSTOP) };
 }
 
-/// All signals blocked until dropped: no handler may run in a child between fork and exec.
-pub(super) struct AllBlocked {
+/// All signals blocked for this thread until dropped: no handler may run in a child between fork and exec, and Ctrl-C
+/// may not end us between two steps that belong together.
+pub(crate) struct AllBlocked {
     previous: libc::sigset_t,
+    /// The mask is the thread's.
+    _here: PhantomData<*const ()>,
 }
 
 impl AllBlocked {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         // SAFETY: sigset_t is plain data; sigfillset and pthread_sigmask only write the sets that are passed.
         unsafe {
             let mut all = std::mem::zeroed();
             let mut previous = std::mem::zeroed();
             libc::sigfillset(&raw mut all);
             libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut previous);
-            Self { previous }
+            Self { previous, _here: PhantomData }
         }
     }
 

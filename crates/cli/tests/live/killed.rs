@@ -103,7 +103,8 @@ fn killed_at_a_program_with_a_sandbox() {
     }
 }
 
-/// Killed by a signal that it may handle: it cleans up, and says so by its status.
+/// Ended by a signal that can wait: unlike SIGKILL, it comes between two steps and never into one, so not even
+/// `epoll_wait` tells of it.
 #[test]
 fn interrupted_it_leaves_nothing() {
     let place = folder();
@@ -111,10 +112,11 @@ fn interrupted_it_leaves_nothing() {
     let mut busy = Live::start(Program::Busy, &["--memory", "64M"]).unwrap();
     let before = state(&mut busy);
     for way in ways() {
-        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        // Moments from before the stop to the middle of the copying.
+        for (signal, moment) in (0..24).map(|time| ([libc::SIGINT, libc::SIGTERM, libc::SIGHUP][time % 3], 4 + time)) {
             let mut command = capture_command(busy.pid(), &["--how", way], &file);
             let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-            std::thread::sleep(Duration::from_millis(15));
+            std::thread::sleep(Duration::from_millis(moment as u64));
             // SAFETY: kill takes two numbers and touches no memory; the process is our child and not waited for.
             unsafe { libc::kill(i32::try_from(child.id()).unwrap(), signal) };
             let begin = Instant::now();
@@ -125,12 +127,17 @@ fn interrupted_it_leaves_nothing() {
                 assert!(begin.elapsed() < PATIENCE, "{way} does not end after signal {signal}");
                 std::thread::sleep(Duration::from_millis(5));
             };
-            assert_eq!(file.exists(), status.success(), "{way}, signal {signal}: {status}");
-            let _ = std::fs::remove_file(&file);
+            let shown = format!("{way}, signal {signal} after {moment} ms: {status}");
+            assert!(file.exists() || !status.success(), "{shown}");
+            if file.exists() {
+                // The signal may come after the work is done: then the dump is whole.
+                assert!(Core::open(&file).unwrap().threads().len() > 10, "{shown}");
+                std::fs::remove_file(&file).unwrap();
+            }
             let visible: Vec<String> = names(place.path()).into_iter().filter(|name| !name.starts_with('.')).collect();
-            assert!(visible.is_empty(), "{way}, signal {signal}: {visible:?}");
+            assert!(visible.is_empty(), "{shown}: {visible:?}");
             let changes = lasting_changes(&mut busy, &before);
-            assert!(changes.is_empty(), "{way}, signal {signal}: {changes:#?}");
+            assert!(changes.is_empty(), "{shown}: {changes:#?}");
         }
     }
     assert_eq!(busy.harm().unwrap(), Vec::<String>::new());

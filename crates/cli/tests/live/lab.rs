@@ -145,9 +145,21 @@ pub fn capture_little_by(way: &str, pid: u32, options: &[&str], to: &Path) -> Op
 #[track_caller]
 pub fn state(program: &mut Live) -> State {
     program.ask("hold").unwrap();
-    let state = State::of(program.pid(), program.mark()).unwrap();
+    let state = settled(program);
     program.ask("go").unwrap();
     state
+}
+
+/// What can be seen of a program that has just been told to rest: some thread may still be on its way into its wait.
+#[track_caller]
+pub fn settled(program: &Live) -> State {
+    loop {
+        let state = State::of(program.pid(), program.mark()).unwrap();
+        std::thread::sleep(Duration::from_millis(100));
+        if state.differences(&State::of(program.pid(), program.mark()).unwrap()).is_empty() {
+            break state;
+        }
+    }
 }
 
 /// What stays changed after some seconds of grace, in which the kernel ends what a killed process had under way.

@@ -1,7 +1,8 @@
 //! Whom to capture, and what is said when it cannot be.
 
 use crate::lab::{
-    PATIENCE, afterimage, call, capture_by, capture_command, folder, is_root, lasting_changes, names, soak, state, ways,
+    PATIENCE, afterimage, call, capture_by, capture_command, folder, is_root, lasting_changes, names, settled, soak,
+    state, ways,
 };
 use afterimage_testkit::live::{Core, Live, Program, State, field, program};
 use std::os::unix::fs::PermissionsExt;
@@ -248,13 +249,7 @@ fn a_stopped_process_stays_stopped() {
         std::thread::sleep(Duration::from_millis(1));
     }
     // A child that it had may still run, and end.
-    let before = loop {
-        let before = State::of(busy.pid(), busy.mark()).unwrap();
-        std::thread::sleep(Duration::from_millis(100));
-        if before.differences(&State::of(busy.pid(), busy.mark()).unwrap()).is_empty() {
-            break before;
-        }
-    };
+    let before = settled(&busy);
     for way in ways() {
         capture_by(way, busy.pid(), &["--compress", "none"], &file);
         assert!(Core::open(&file).unwrap().threads().len() > 10, "{way}");
