@@ -259,8 +259,8 @@ fn sockets(name: &str, linux: &Linux, truth: &Value) {
     assert!(remarks.is_empty(), "{name}: {remarks:?}");
     // Those that no process holds: `linux_sockets`.
     let sockets: Vec<Socket> = sockets.into_iter().filter(|socket| socket.holder.is_ok()).collect();
-    let by_place: BTreeMap<(u32, u32), &Socket> =
-        sockets.iter().map(|socket| (socket.holder.unwrap(), socket)).collect();
+    let place = |socket: &Socket| socket.holder.as_ref().map(|holder| (holder.pid, holder.fd)).unwrap();
+    let by_place: BTreeMap<(u32, u32), &Socket> = sockets.iter().map(|socket| (place(socket), socket)).collect();
     let owners = |socket: &Value| -> Vec<(u32, u32)> {
         let owners = socket["owners"].as_array().unwrap().iter();
         owners.map(|pair| (pair[0].as_u64().unwrap() as u32, pair[1].as_u64().unwrap() as u32)).collect()
@@ -317,7 +317,7 @@ fn sockets(name: &str, linux: &Linux, truth: &Value) {
     let all: BTreeSet<_> =
         files.iter().filter(|file| file.kind == Some("socket")).map(|file| (file.pid, file.fd)).collect();
     assert_eq!(all, by_place.keys().copied().collect::<BTreeSet<_>>());
-    let others: Vec<_> = sockets.iter().filter(|socket| !checked.contains(&socket.holder.unwrap())).collect();
+    let others: Vec<_> = sockets.iter().filter(|socket| !checked.contains(&place(socket))).collect();
     println!("{name}: {} sockets, {} as the guest has them", sockets.len(), checked.len());
     for other in others {
         println!("    {other:?}");

@@ -30,6 +30,9 @@ pub fn open_files(machine: &Asker, truth: &Truth, report: &mut Report) -> anyhow
             }
         }
         kind(machine, row, report);
+        if let Some(comm) = truth.comm(place.0) {
+            report.cell(machine, &format!("{place:?}"), row, "comm", &comm.into());
+        }
     }
     let missing = guest.difference(&ours).map(|(pid, fd, _)| (*pid, *fd)).filter(|(pid, _)| *pid != 1);
     let missing = missing.filter(|place| !unnamed.contains(place)).map(|(pid, _)| pid).collect();

@@ -49,6 +49,11 @@ pub fn sockets(machine: &Asker, truth: &Truth, report: &mut Report) -> anyhow::R
         .filter(|row| !row["pid"].is_null() && !row["fd"].is_null())
         .map(|row| ((number(&row["pid"]), number(&row["fd"])), row))
         .collect();
+    for (place, row) in &held {
+        if let Some(comm) = truth.comm(place.0) {
+            report.cell(machine, &format!("{place:?}"), row, "comm", &comm.into());
+        }
+    }
     let mut checked = BTreeSet::new();
     let mut free: Vec<&Value> = answer.rows.iter().filter(|row| row["pid"].is_null()).collect();
     report.count(guest.iter().map(|socket| socket.owners.len().max(1)).sum(), answer.rows.len());

@@ -46,6 +46,11 @@ impl Truth {
         self.list("processes")
     }
 
+    /// The short name of a process.
+    pub fn comm(&self, pid: u64) -> Option<&str> {
+        self.processes().find(|process| number(&process["pid"]) == pid).and_then(|process| process["comm"].as_str())
+    }
+
     /// A list of `truth.json`; none where it has none.
     pub fn list(&self, name: &str) -> impl Iterator<Item = &Value> {
         self.json[name].as_array().into_iter().flatten()

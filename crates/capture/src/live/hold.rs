@@ -26,6 +26,10 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// others stand meanwhile.
 const UNINTERRUPTIBLE: Duration = Duration::from_millis(8);
 
+/// The same of one whose page fault the kernel is serving: that ends as soon as its page is moved or read in, unless the disk
+/// is dead. And what is not stopped has no registers to tell.
+const FAULT: Duration = Duration::from_millis(100);
+
 /// How long threads are waited for that would not stop in time, when all others run again.
 const LATE_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -76,6 +80,7 @@ impl Held {
             }
             held.stop(&more);
         }
+        held.stop_late();
         if held.threads.is_empty() {
             return Err(io::Error::from_raw_os_error(libc::ESRCH));
         }
@@ -126,6 +131,26 @@ impl Held {
                 Waited::Gone => {}
             }
         }
+    }
+
+    /// Those that would not stop have been asked to, and may have done so while the others were waited for.
+    fn stop_late(&mut self) {
+        self.threads.retain_mut(|thread| {
+            if thread.stopped {
+                return true;
+            }
+            match wait_for_stop(thread.tid, Duration::ZERO) {
+                Waited::Stopped { job_stopped, signalled } => {
+                    if !signalled {
+                        super::restart::restart_quietly(thread.tid);
+                    }
+                    (thread.stopped, thread.job_stopped) = (true, job_stopped);
+                    true
+                }
+                Waited::Running => true,
+                Waited::Gone => false,
+            }
+        });
     }
 
     /// Whether the process stood already, by job control.
@@ -207,15 +232,18 @@ pub(super) fn wait_for_stop(tid: Tid, patience: Duration) -> Waited {
             Ok(None) => pause(start),
         }
         let waited = start.elapsed();
-        if waited > patience || (waited > UNINTERRUPTIBLE && patience == PATIENCE && uninterruptible(tid)) {
+        if waited > patience || (waited > UNINTERRUPTIBLE && patience == PATIENCE && waits_on(tid, waited)) {
             return Waited::Running;
         }
     }
 }
 
-/// Whether a thread waits in the kernel such that nothing but its event wakes it.
-fn uninterruptible(tid: Tid) -> bool {
-    procfs::Status::read(tid).is_ok_and(|status| status.state == b'D')
+/// Whether a thread waits in the kernel such that nothing but its event wakes it, and has done so for long enough.
+fn waits_on(tid: Tid, waited: Duration) -> bool {
+    let uninterruptible = procfs::Status::read(tid).is_ok_and(|status| status.state == b'D');
+    // In no system call: a fault of its own.
+    let faults = || std::fs::read(format!("/proc/{tid}/syscall")).is_ok_and(|text| text.starts_with(b"-1 "));
+    uninterruptible && (waited > FAULT || !faults())
 }
 
 /// Waits a moment: first only for other threads to run, later by sleeping.

@@ -113,7 +113,9 @@ fn interrupted_it_leaves_nothing() {
     let before = state(&mut busy);
     for way in ways() {
         // Moments from before the stop to the middle of the copying.
-        for (signal, moment) in (0..24).map(|time| ([libc::SIGINT, libc::SIGTERM, libc::SIGHUP][time % 3], 4 + time)) {
+        for (signal, moment) in
+            (0..12).map(|time| ([libc::SIGINT, libc::SIGTERM, libc::SIGHUP][time % 3], 4 + 2 * time))
+        {
             let mut command = capture_command(busy.pid(), &["--how", way], &file);
             let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
             std::thread::sleep(Duration::from_millis(moment as u64));

@@ -44,7 +44,7 @@ pub use lines::KernelLines;
 pub use log::LogLine;
 pub use memory::{MemoryAmount, MemoryZone, SlabCache};
 pub use modules::{KernelModule, ModuleSection};
-pub use net::{Neighbour, NetworkInterface, Route, Socket};
+pub use net::{Neighbour, NetworkInterface, Route, Socket, SocketHolder};
 pub use stack::{KernelFrame, KernelStack, KernelTrust};
 pub use sys::{BpfMap, BpfProgram, Interrupt, Key, Timer};
 pub use taint::{taint_letters, taint_words};

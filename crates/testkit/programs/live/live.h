@@ -67,7 +67,7 @@ __attribute__((unused)) static void die(const char *what)
 /* Nothing stays behind: SIGALRM keeps its default action, which ends the process; a stopped one dies with its parent. */
 __attribute__((unused)) static void deadline(int argc, char **argv)
 {
-    alarm((unsigned)number(argc, argv, "--deadline", 120));
+    alarm((unsigned)number(argc, argv, "--deadline", 600));
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     setvbuf(stdout, malloc(65536), _IOFBF, 65536);
 }

@@ -41,7 +41,7 @@ int main(int argc, char **argv)
         die("fork");
     if (child == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        alarm((unsigned)number(argc, argv, "--deadline", 120));
+        alarm((unsigned)number(argc, argv, "--deadline", 600));
         while (getppid() == parent) {
             for (int i = 0; i < 1000; i++) {
                 seen = shared->counted;

@@ -26,6 +26,8 @@ row! {
         kind: Field<&'static str>,
         /// Whether its name is gone.
         deleted: Field<bool>,
+        /// Short name of the process.
+        comm: Field<String>,
         /// Where the kernel's `struct file` lies.
         address: Addr,
     }
@@ -49,6 +51,8 @@ row! {
         remote: Field<String>,
         /// State, as `LISTEN` or `ESTABLISHED`.
         state: Field<&'static str>,
+        /// Short name of the process.
+        comm: Field<String>,
         /// Number of its inode, as `socket:[123]` has it; 0 where no process ever had a descriptor, or none any more.
         inode: Field<u64>,
         /// User id of its owner.
@@ -173,6 +177,7 @@ pub(crate) fn open_files(target: &Target, params: &Params, sink: &mut dyn Sink) 
         path: file.path.ok_or_else(not_here),
         kind: file.kind.ok_or_else(not_here),
         deleted: file.deleted.ok_or_else(not_here),
+        comm: file.comm.ok_or_else(not_here),
         address: Addr(file.file),
     })
 }
@@ -181,13 +186,17 @@ pub(crate) fn sockets(target: &Target, params: &Params, sink: &mut dyn Sink) -> 
     let pid = pid(params)?;
     let Some(linux) = linux(target, sink) else { return Ok(()) };
     rows_of((linux, pid), linux.sockets(pid), sink, |socket| SocketRow {
-        pid: socket.holder.map(|(pid, _)| pid).map_err(Absent::because),
-        fd: socket.holder.map(|(_, fd)| fd).map_err(Absent::because),
+        pid: socket.holder.as_ref().map(|holder| holder.pid).map_err(|why| Absent::because(*why)),
+        fd: socket.holder.as_ref().map(|holder| holder.fd).map_err(|why| Absent::because(*why)),
         family: socket.family.ok_or_else(not_here),
         protocol: socket.protocol.ok_or_else(not_here),
         local: socket.local.map_err(Absent::because),
         remote: socket.remote.map_err(Absent::because),
         state: socket.state.ok_or_else(not_here),
+        comm: match socket.holder {
+            Ok(holder) => holder.comm.ok_or_else(not_here),
+            Err(why) => Err(Absent::because(why)),
+        },
         inode: socket.inode.ok_or_else(not_here),
         uid: socket.uid.ok_or_else(not_here),
         namespace: socket.namespace.ok_or_else(not_here),

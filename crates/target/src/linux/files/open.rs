@@ -3,8 +3,8 @@
 //! *Trap*: pipes, sockets and the like have directory entries that hang nowhere; their names are made when somebody asks
 //! (`d_dname`), so they are made here the same way.
 
-use crate::linux::Linux;
 use crate::linux::values::Missing;
+use crate::linux::{Linux, Process};
 
 /// Descriptors of a process at most: the default of `fs.nr_open`.
 const MOST: u64 = 1 << 20;
@@ -16,6 +16,8 @@ const TOTAL: usize = 8 << 20;
 pub struct OpenFile {
     /// Process id.
     pub pid: u32,
+    /// The process's short name; `None` where the page with it is not in the dump.
+    pub comm: Option<String>,
     /// Descriptor.
     pub fd: u32,
     /// Address of its `struct file`.
@@ -43,14 +45,15 @@ impl Linux {
     /// What is missing to walk at all.
     pub fn open_files(&self, pid: Option<u32>) -> Result<(Vec<OpenFile>, Vec<String>), String> {
         let mut files = Vec::new();
-        let remarks = self.each_file(pid, |linux, pid, fd, file, missing| {
+        let remarks = self.each_file(pid, |linux, process, fd, file, missing| {
             let named = linux.file_named(file);
             let kind = linux.file_kind(file, named.as_ref());
             if named.is_none() || kind.is_none() {
-                missing.note("an open file cannot be read whole", pid);
+                missing.note("an open file cannot be read whole", process.pid);
             }
             let deleted = named.as_ref().map(|named| named.deleted);
-            files.push(OpenFile { pid, fd, file, path: named.map(|named| named.name), kind, deleted });
+            let (pid, comm) = (process.pid, process.comm.clone());
+            files.push(OpenFile { pid, comm, fd, file, path: named.map(|named| named.name), kind, deleted });
         })?;
         Ok((files, remarks))
     }
@@ -59,7 +62,7 @@ impl Linux {
     pub(in crate::linux) fn each_file(
         &self,
         pid: Option<u32>,
-        mut each: impl FnMut(&Self, u32, u32, u64, &mut Missing),
+        mut each: impl FnMut(&Self, &Process, u32, u64, &mut Missing),
     ) -> Result<Vec<String>, String> {
         for (structure, member) in
             [("task_struct", "files"), ("files_struct", "fdt"), ("fdtable", "max_fds"), ("fdtable", "fd")]
@@ -112,7 +115,7 @@ impl Linux {
                     }
                     Some(file) => {
                         left -= 1;
-                        each(self, pid, fd, file, &mut missing);
+                        each(self, &process, fd, file, &mut missing);
                     }
                     None => gap = true,
                 }

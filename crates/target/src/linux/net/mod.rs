@@ -12,4 +12,4 @@ mod spaces;
 pub use interfaces::NetworkInterface;
 pub use neighbours::Neighbour;
 pub use routes::Route;
-pub use sockets::Socket;
+pub use sockets::{Socket, SocketHolder};

@@ -6,7 +6,7 @@
 
 use super::socket_names::{family_name, inet_protocol, netlink_protocol, state_name, type_name};
 use super::spaces::DeviceNames;
-use crate::linux::Linux;
+use crate::linux::{Linux, Process};
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
 
@@ -20,8 +20,8 @@ const NOT_HERE: &str = "its struct sock is not in the dump";
 /// A socket: one for each descriptor of it, and one where there is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Socket {
-    /// Process id and descriptor; why there are none.
-    pub holder: Result<(u32, u32), &'static str>,
+    /// Who has a descriptor of it; why nobody has.
+    pub holder: Result<SocketHolder, &'static str>,
     /// Address of its `struct sock`; 0 where it has none any more.
     pub sock: u64,
     /// Number of its inode, as `socket:[123]` has it.
@@ -46,6 +46,17 @@ pub struct Socket {
     pub tx_queue: Option<u64>,
     /// Interface that it is bound to; why there is none.
     pub interface: Result<String, &'static str>,
+}
+
+/// Who has a descriptor of a socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SocketHolder {
+    /// Process id.
+    pub pid: u32,
+    /// The process's short name; `None` where the page with it is not in the dump.
+    pub comm: Option<String>,
+    /// Descriptor.
+    pub fd: u32,
 }
 
 const TIME_WAIT: u64 = 6;
@@ -101,9 +112,9 @@ impl Linux {
         let names = self.device_names(&spaces, &mut net_remarks);
         let mut known = Known { names, ..Known::default() };
         let mut sockets = Vec::new();
-        let mut remarks = self.each_file(pid, |linux, pid, fd, file, missing| {
+        let mut remarks = self.each_file(pid, |linux, process, fd, file, missing| {
             let Some(own) = linux.pointer(file, "file", "f_op") else {
-                missing.note("an open file is not in the dump; it may be a socket", pid);
+                missing.note("an open file is not in the dump; it may be a socket", process.pid);
                 return;
             };
             let is_socket = match operations {
@@ -111,9 +122,9 @@ impl Linux {
                 None => linux.is_socket(file) == Some(true),
             };
             if is_socket {
-                let socket = linux.socket_of_file(pid, fd, file, &known);
+                let socket = linux.socket_of_file(process, fd, file, &known);
                 if socket.family.is_none() {
-                    missing.note("a socket cannot be read", pid);
+                    missing.note("a socket cannot be read", process.pid);
                 }
                 sockets.push(socket);
             }
@@ -137,10 +148,10 @@ impl Linux {
         Some(self.file_system_of(block)? == "sockfs")
     }
 
-    fn socket_of_file(&self, pid: u32, fd: u32, file: u64, known: &Known) -> Socket {
+    fn socket_of_file(&self, process: &Process, fd: u32, file: u64, known: &Known) -> Socket {
         let sock = self.pointer(file, "file", "private_data").and_then(|socket| self.pointer(socket, "socket", "sk"));
         let mut socket = self.socket(sock.filter(|sock| *sock != 0), known);
-        socket.holder = Ok((pid, fd));
+        socket.holder = Ok(SocketHolder { pid: process.pid, comm: process.comm.clone(), fd });
         let inode = self.pointer(file, "file", "f_inode");
         socket.inode = inode.and_then(|inode| self.pointer(inode, "inode", "i_ino"));
         let owner = inode.and_then(|inode| self.int(inode, "inode", "i_uid"));
