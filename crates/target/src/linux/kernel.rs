@@ -71,6 +71,7 @@ impl Linux {
         mut evidence: Vec<String>,
         deep: bool,
     ) -> Result<Self, String> {
+        let arch = place::arch_of(arch, &symbols);
         let info = infos.iter().copied().find(|text| place::is_of(text, &symbols, arch));
         let place::Place { tables, layout, offset: image_offset, evidence: way } =
             place::place(machine, arch, &mut symbols, info, deep)?;
