@@ -73,15 +73,20 @@ pub(super) fn names(
 }
 
 /// The banner: its text also begins the format that it is printed with, and that has a percent sign.
+///
+/// Since 6.1 it is compiled twice, and the one that the link leaves unused has no number of the build behind the `#`.
 fn banner(machine: &Machine, from: u64, to: u64) -> Option<u64> {
     let mut bytes = vec![0; to.saturating_sub(from) as usize];
     let got = Physical(machine).read(from, &mut bytes);
     let bytes = bytes.get(..got)?;
-    memchr::memmem::find_iter(bytes, b"Linux version ").find_map(|at| {
+    let lines = memchr::memmem::find_iter(bytes, b"Linux version ").filter_map(|at| {
         let line = bytes.get(at..)?.split(|byte| matches!(byte, 0 | b'\n')).next()?;
-        let right = line.len() < 512 && line.contains(&b'#') && !line.contains(&b'%');
-        (right && at > 0).then(|| from + at as u64)
-    })
+        let hash = line.iter().position(|byte| *byte == b'#')?;
+        let right = line.len() < 512 && !line.contains(&b'%') && at > 0;
+        right.then(|| (from + at as u64, line.get(hash + 1).is_some_and(u8::is_ascii_digit)))
+    });
+    let lines: Vec<(u64, bool)> = lines.collect();
+    lines.iter().find(|(_, numbered)| *numbered).or_else(|| lines.first()).map(|(at, _)| *at)
 }
 
 /// Adds the names of what each processor has for itself: the kernel's types tell their distances from one another, and some
