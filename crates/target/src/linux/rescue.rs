@@ -122,3 +122,29 @@ pub(super) fn types(machine: &Machine, symbols: &Kallsyms, evidence: &mut Vec<St
     evidence.push(format!("{} types were found by what they look like", types.len()));
     Some(types)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::banner;
+    use afterimage_dump::{Backing, FileOffset, Machine, Phys, Segment, SegmentMemory};
+    use std::sync::Arc;
+
+    /// Where the banner of an image with these lines is found.
+    fn found(lines: &[&str]) -> Option<u64> {
+        let bytes: Vec<u8> = lines.iter().flat_map(|line| [b"\0\0", line.as_bytes(), b"\n\0"].concat()).collect();
+        let end = Phys(bytes.len() as u64);
+        let whole = Segment { start: Phys(0), end, backing: Backing::File(FileOffset(0)) };
+        let machine = Machine::new(Arc::new(SegmentMemory::new(Arc::new(bytes), vec![whole])));
+        banner(&machine, 0, end.0)
+    }
+
+    #[test]
+    fn the_banner_with_a_number_of_its_build_is_the_one() {
+        let (format, unused) = ("Linux version %s (%s) #%s", "Linux version 6.1.0 (cc) # SMP");
+        let (used, before) = ("Linux version 6.1.0 (cc) #1 SMP", 2 + format.len() as u64 + 2 + 2);
+        assert_eq!(found(&[format, unused, used]), Some(before + unused.len() as u64 + 2 + 2));
+        assert_eq!(found(&[format, used, unused]), Some(before));
+        assert_eq!(found(&[format, unused]), Some(before));
+        assert_eq!(found(&[format]), None);
+    }
+}
