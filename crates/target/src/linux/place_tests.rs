@@ -32,7 +32,7 @@ fn machine(bits: u32, first: u64) -> Machine {
     put(TABLES[0] + slot(TEXT, 42, bits - 42), TABLES[1] | 3);
     put(TABLES[1] + slot(TEXT, 29, 13), TABLES[2] | 3);
     for at in (0..PAGES).map(|page| TEXT + page * PAGE).filter(|at| *at >= first) {
-        put(TABLES[2] + slot(at, 16, 13), at - TEXT + IMAGE | 0x783);
+        put(TABLES[2] + slot(at, 16, 13), (at - TEXT + IMAGE) | 0x783);
     }
     // The header of an arm64 image.
     put(IMAGE + 56, 0x644d_5241);
