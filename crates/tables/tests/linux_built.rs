@@ -76,6 +76,23 @@ fn every_table_shows_what_was_built() {
     }
 }
 
+#[test]
+fn a_machine_without_a_clock_begins_in_1970() {
+    for age in AGES {
+        for (since, wanted) in [(CLOCK.1, Some((0, CLOCK.1))), (CLOCK.1 + 2, None)] {
+            let mut machine = Machine::new(age, 5);
+            let values = [("offs_boot", 0), ("offs_real", 0), ("xtime_sec", CLOCK.1), ("ktime_sec", since)];
+            for (member, value) in values {
+                let place = machine.places(&format!("timekeeper.{member}"))[0];
+                machine.poke(place, value);
+            }
+            let target = target(machine.elf(true));
+            let linux = target.linux().unwrap();
+            assert_eq!(linux.boot_time_ns().zip(linux.uptime()), wanted, "{age:?}");
+        }
+    }
+}
+
 fn check(target: &Target, age: Age, hints: bool) {
     let all = |name: &str| Answer::of(target, name, None);
     let kernel = all("kernel");

@@ -66,9 +66,14 @@ fn frame(line: &str) -> Option<Frame> {
     fits.then(|| Some((name.to_owned(), u64::from_str_radix(offset, 16).ok()?, module)))?
 }
 
+/// The head of a call trace; arm64 writes it in small letters.
+fn is_trace(line: &str) -> bool {
+    line.contains("Call Trace:") || line.contains("Call trace:")
+}
+
 /// The frames of the first call trace in these lines.
 pub fn trace(lines: &[&str]) -> Vec<Frame> {
-    let mut lines = lines.iter().skip_while(|line| !line.contains("Call Trace:"));
+    let mut lines = lines.iter().skip_while(|line| !is_trace(line));
     lines.next();
     let lines = lines.take_while(|line| {
         let line = line.trim();

@@ -29,16 +29,23 @@ pub fn interrupts(machine: &Asker, truth: &Truth, report: &mut Report) -> anyhow
         counts_of(irq, row, &counts, panicked, report);
         let words = words.get(counts.len()..).unwrap_or_default();
         if irq.bytes().all(|byte| byte.is_ascii_digit()) {
-            let [chip, how, handlers @ ..] = words else {
-                report.wrong(format!("not a line of interrupts: {line}"));
-                continue;
+            let (chip, how, handlers) = match words {
+                // arm64 writes the flow as a word of its own (CONFIG_GENERIC_IRQ_SHOW_LEVEL).
+                [chip, number, flow @ ("Level" | "Edge"), handlers @ ..] => {
+                    (chip, format!("{number}-{flow}"), handlers)
+                }
+                [chip, how, handlers @ ..] => (chip, (*how).to_owned(), handlers),
+                _ => {
+                    report.wrong(format!("not a line of interrupts: {line}"));
+                    continue;
+                }
             };
             report.cell(machine, irq, row, "chip", &json!(chip));
             let flow = format!("{}-{}", number(&row["hwirq"]), text(&row["flow"]));
             if row["hwirq"].is_null() || row["flow"].is_null() {
                 report.cell(machine, irq, row, "hwirq", &json!(how));
             } else {
-                report.same(&format!("{irq}: hwirq and flow"), &flow.as_str(), how);
+                report.same(&format!("{irq}: hwirq and flow"), &flow, &how);
             }
             if !handlers.is_empty() {
                 let handlers = handlers.join(" ").replace(", ", ",");

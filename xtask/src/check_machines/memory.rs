@@ -6,13 +6,12 @@ use super::truth::{Truth, number, text};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Bytes of a page.
-const PAGE: u64 = 4096;
-
 /// What a second changes: the guest reads all of /proc after these lists, which makes inodes and gives back pages.
-const MOVES: [(&str, u64); 26] = [
+const MOVES: [(&str, u64); 27] = [
     ("MemFree", 8 << 20),
     ("MemAvailable", 8 << 20),
+    // What went back to the lists of each processor is free only when they are emptied; arm64 has such memory.
+    ("CmaFree", 16 << 20),
     ("SReclaimable", 8 << 20),
     ("KReclaimable", 8 << 20),
     ("Slab", 8 << 20),
@@ -50,6 +49,7 @@ pub fn usage(machine: &Asker, truth: &Truth, report: &mut Report) -> anyhow::Res
     report.remarks(machine, &answer);
     let ours: BTreeMap<&str, &Value> = answer.rows.iter().map(|row| (text(&row["name"]), row)).collect();
     let list = truth.file("proc/meminfo")?;
+    let page = truth.page()?;
     let mut guest = BTreeMap::new();
     for line in list.lines() {
         let Some((key, rest)) = line.split_once(':') else { continue };
@@ -76,7 +76,8 @@ pub fn usage(machine: &Asker, truth: &Truth, report: &mut Report) -> anyhow::Res
     }
     for (key, theirs) in &guest {
         let Some(row) = ours.get(key.as_str()) else { continue };
-        let most = MOVES.iter().find(|(name, _)| name == key).map_or(0, |(_, most)| *most);
+        // Of large pages a few are many bytes.
+        let most = MOVES.iter().find(|(name, _)| name == key).map_or(0, |(_, most)| (*most).max(32 * (page - 4096)));
         match row["bytes"].as_u64() {
             Some(own) if own == *theirs => {}
             Some(own) if own.abs_diff(*theirs) <= most => {
@@ -101,6 +102,7 @@ pub fn zones(machine: &Asker, truth: &Truth, report: &mut Report) -> anyhow::Res
     let answer = machine.table("memory_zones")?;
     report.remarks(machine, &answer);
     let list = truth.file("proc/zoneinfo")?;
+    let page = truth.page()?;
     let mut guest: BTreeMap<(u64, String), BTreeMap<&str, u64>> = BTreeMap::new();
     let mut at = None;
     for line in list.lines() {
@@ -126,14 +128,14 @@ pub fn zones(machine: &Asker, truth: &Truth, report: &mut Report) -> anyhow::Res
         let what = format!("node {} {}", place.0, place.1);
         for key in ["spanned", "present", "managed", "min", "low", "high", "boost"] {
             match facts.get(key) {
-                Some(pages) => _ = report.cell(machine, &what, row, key, &json!(pages * PAGE)),
+                Some(pages) => _ = report.cell(machine, &what, row, key, &json!(pages * page)),
                 None => report.untold(key),
             }
         }
         if let Some(pages) = facts.get("start_pfn") {
-            report.cell(machine, &what, row, "start", &json!(format!("{:#x}", pages * PAGE)));
+            report.cell(machine, &what, row, "start", &json!(format!("{:#x}", pages * page)));
         }
-        let free = facts.get("free").map(|pages| pages * PAGE).unwrap_or_default();
+        let free = facts.get("free").map(|pages| pages * page).unwrap_or_default();
         match row["free"].as_u64() {
             Some(own) if own == free => {}
             Some(own) if own.abs_diff(free) <= 8 << 20 => {

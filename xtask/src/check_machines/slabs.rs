@@ -6,9 +6,6 @@ use super::truth::{Truth, number, text};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// Bytes of a page.
-const PAGE: u64 = 4096;
-
 /// Of a hundred caches so many must hold exactly what they held; most stand still while a guest lists itself.
 const STILL: usize = 60;
 
@@ -29,6 +26,7 @@ pub fn slabs(machine: &Asker, truth: &Truth, report: &mut Report) -> anyhow::Res
         }
     }
     let list = truth.file("proc/slabinfo")?;
+    let page = truth.page()?;
     let mut guest: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
     for line in list.lines().skip(2) {
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -44,7 +42,7 @@ pub fn slabs(machine: &Asker, truth: &Truth, report: &mut Report) -> anyhow::Res
         report.cell(machine, name, row, "size", &json!(size));
         report.cell(machine, name, row, "per_slab", &json!(per_slab));
         if let Some(own) = row["slabs"].as_u64() {
-            report.cell(machine, name, row, "bytes", &json!(own * pages * PAGE));
+            report.cell(machine, name, row, "bytes", &json!(own * pages * page));
         }
         let own = ["active", "objects", "slabs"].map(|column| row[column].as_u64());
         if let [Some(own_active), Some(own_objects), _] = own

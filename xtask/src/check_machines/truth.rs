@@ -62,6 +62,16 @@ impl Truth {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
+    /// Bytes of a page, as the kernel told its first process (`AT_PAGESZ`): arm64 has three sizes.
+    pub fn page(&self) -> anyhow::Result<u64> {
+        const AT_PAGESZ: u64 = 6;
+        let bytes = std::fs::read(self.files.path().join("proc/1/auxv")).context("the guest's auxv")?;
+        let words: Vec<u64> =
+            bytes.chunks_exact(8).filter_map(|word| Some(u64::from_le_bytes(word.try_into().ok()?))).collect();
+        let pair = words.chunks_exact(2).find(|pair| pair.first() == Some(&AT_PAGESZ));
+        pair.and_then(|pair| pair.get(1)).copied().context("the guest's auxv has no size of a page")
+    }
+
     /// The files of all descriptors' fdinfo that have this key, with their process and descriptor.
     pub fn fdinfo(&self, key: &str) -> Vec<(u64, u64, HashMap<String, String>)> {
         let mut found = Vec::new();

@@ -8,7 +8,7 @@
 
 use super::headers::{Header, PT_LOAD, PT_NOTE, Segment};
 use super::reading::Reading;
-use super::{notes, space};
+use super::{layout, notes, space};
 use crate::bytes::Fields;
 use crate::machine::{Cpu, Machine};
 use crate::registers::Registers;
@@ -294,6 +294,24 @@ pub(crate) struct MachineNotes {
     pub(crate) cpus: Vec<Cpu>,
     pub(crate) records: Vec<NoteRecord>,
     pub(crate) issues: Vec<Issue>,
+}
+
+/// The processor whose status notes lie at (offset, size) in a container that does not name it, by their length.
+pub(crate) fn arch_of_notes(
+    source: &SharedSource,
+    (offset, size): (u64, u64),
+    is_64: bool,
+    endian: Endian,
+) -> Option<Arch> {
+    const STATUS: u32 = 1;
+    let segment = Segment { kind: PT_NOTE, flags: 0, offset, vaddr: 0, paddr: 0, filesz: size, memsz: size, align: 4 };
+    let mut walk = notes::Walk::new(&**source, &segment, endian);
+    while let Some(note) = walk.next() {
+        if note.owner == b"CORE" && note.kind == STATUS {
+            return layout::only_arch(usize::try_from(note.size).ok()?, if is_64 { 8 } else { 4 });
+        }
+    }
+    None
 }
 
 /// Reads ELF notes that lie at (offset, size) in a container that is no ELF file.

@@ -27,7 +27,7 @@ mod signals;
 mod space;
 mod start_block;
 
-pub(crate) use machine::machine_notes;
+pub(crate) use machine::{arch_of_notes, machine_notes};
 
 use crate::{Budget, Dump, DumpType, Error, Format, FormatReader, Issue, Os, Virt, source::SharedSource};
 use headers::{Header, PT_NOTE, Segment};

@@ -18,7 +18,7 @@ impl SystemKind {
             "aarch64" | "arm64" => 183,
             "ppc64" | "ppc64le" => 21,
             "ppc" => 20,
-            "s390x" | "s390" => 22,
+            "s390x" | "S390X" | "s390" => 22,
             "riscv64" => 243,
             "loongarch64" => 258,
             "ia64" => 50,

@@ -25,6 +25,8 @@ const AROUND: u64 = 64 << 20;
 const IMAGES: usize = 8;
 /// Longest image.
 const LONGEST: u64 = 256 << 20;
+/// Pages of which roots are longer than 4 KiB.
+const LARGE: u64 = 16 << 10;
 /// Pages of an image that may be roots.
 const ROOTS: usize = 256;
 /// Beginnings that are tried for a root.
@@ -43,8 +45,12 @@ pub(super) fn of(source: &SharedSource) -> Option<Phys> {
         (image.from..image.to.min(source.len())).step_by(4096).find_map(|at| {
             let page = read_vec(&**source, at, 1 << 12).ok()?;
             // Most pages are no tables, and need not be looked at in each layout.
-            first_entry(&page)?;
-            layouts.iter().filter(|layout| at.is_multiple_of(layout.page_bytes())).find_map(|layout| {
+            let empty = page.iter().all(|byte| *byte == 0);
+            if !are_entries(&page) || empty && !at.is_multiple_of(LARGE) {
+                return None;
+            }
+            let fits = |layout: &&Layout| at.is_multiple_of(layout.page_bytes()) && !(empty && is_small(layout));
+            layouts.iter().filter(fits).find_map(|layout| {
                 let (low, high) = named(&**source, layout, at)?;
                 tried += 1;
                 let bases = bases(low, high, source.len());
@@ -105,11 +111,16 @@ fn banners(source: &dyn Source) -> Vec<Image> {
     found
 }
 
-/// The first entry of what may be a table: a page that holds nothing but descriptors and empty places.
-fn first_entry(page: &[u8]) -> Option<u64> {
+/// Whether this may be of a table: nothing but descriptors and empty places.
+fn are_entries(page: &[u8]) -> bool {
     let mut entries = page.as_chunks::<8>().0.iter().map(|raw| Endian::Little.uint(raw));
-    let first = entries.clone().find(|raw| *raw != 0)?;
-    entries.all(|raw| raw == 0 || (raw & 3 == 3 && raw >> 50 & 0x1ff == 0)).then_some(first)
+    entries.all(|raw| raw == 0 || (raw & 3 == 3 && raw >> 50 & 0x1ff == 0))
+}
+
+/// Whether a root takes no more than the part that is looked at first. The front of a longer one may be empty: that of
+/// 52 bits is where a processor has 48.
+fn is_small(layout: &Layout) -> bool {
+    layout.levels().first().is_none_or(|top| top.bits <= 9)
 }
 
 /// The lowest and the highest table that a root's upper half names; `None` if it is no root in this layout.
@@ -189,6 +200,21 @@ mod tests {
         // No multiple of 1 GiB.
         assert_eq!(of(&file(0x5000_0000, 0x5000_0000 + IMAGE)), Some(Phys(0x5000_0000)));
         assert_eq!(of(&file(0, IMAGE)), Some(Phys(0)));
+    }
+
+    #[test]
+    fn a_root_of_large_pages_may_be_empty_in_front() {
+        let mut bytes = vec![0; 16 << 20];
+        put(&mut bytes, IMAGE + 16, 4 << 20);
+        bytes[IMAGE as usize + 56..][..4].copy_from_slice(b"ARM\x64");
+        let [root, middle, last] = [0x20_0000, 0x21_0000, 0x22_0000].map(|distance| IMAGE + distance);
+        // 0xffff_c005_4640_0000 with pages of 64 KiB and 52 bits.
+        put(&mut bytes, root + 8 * 0x3f0, (BASE + middle) | 3);
+        put(&mut bytes, middle + 8 * 0x2a, (BASE + last) | 3);
+        for page in 1..20 {
+            put(&mut bytes, last + 8 * (0x640 + page), (BASE + IMAGE + (page << 16)) | 0x783);
+        }
+        assert_eq!(of(&(Arc::new(bytes) as SharedSource)), Some(Phys(BASE)));
     }
 
     #[test]

@@ -68,6 +68,7 @@ enum Addresses {
 }
 
 /// All symbols of a kernel, in the order of their addresses.
+#[derive(Default)]
 pub struct Kallsyms {
     names: Vec<u8>,
     /// Address, and where the name begins (behind its type letter).

@@ -13,7 +13,7 @@
 use super::entry;
 use super::find::{self, Physical};
 use super::kernel::Linux;
-use super::place::{root_of, tokens_place};
+use super::place::{mapped_text, root_of, tokens_place};
 use afterimage_dump::paging::PageTables;
 use afterimage_dump::{Arch, Cpu, Machine, Virt};
 use afterimage_symbols::kernel::Kallsyms;
@@ -250,7 +250,7 @@ impl Signs {
 
 /// Whether page tables map the kernel's text to where it lies.
 fn leads(machine: &Machine, linux: &Linux, root: u64) -> bool {
-    let Some(text) = linux.symbols.address("_text").or_else(|| linux.symbols.address("_stext")) else { return false };
+    let Some(text) = mapped_text(&linux.symbols, linux.arch) else { return false };
     let layout = linux.layout().clone();
     let tables = match linux.arch {
         Arch::Aarch64 => PageTables::with_halves(machine.memory.clone(), layout, None, Some(root)),

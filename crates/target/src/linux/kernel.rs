@@ -71,6 +71,7 @@ impl Linux {
         mut evidence: Vec<String>,
         deep: bool,
     ) -> Result<Self, String> {
+        let arch = place::arch_of(arch, &symbols);
         let info = infos.iter().copied().find(|text| place::is_of(text, &symbols, arch));
         let place::Place { tables, layout, offset: image_offset, evidence: way } =
             place::place(machine, arch, &mut symbols, info, deep)?;
@@ -372,8 +373,14 @@ impl Linux {
         let (real, boot, now) = (word("offs_real")?, word("offs_boot")?, word("xtime_sec")?);
         let start = real.checked_sub(boot)?;
         let uptime = now.checked_sub(start / 1_000_000_000)?;
-        ((1_000_000_000..8_000_000_000).contains(&now) && (0..1 << 31).contains(&uptime))
-            .then_some((start, uptime as u64))
+        // A machine without a clock of its own begins in 1970. Then the time since its start, which stands there once
+        // more, has to agree.
+        let agrees = || {
+            let since = word("ktime_sec").and_then(|since| since.checked_sub(uptime));
+            now > 0 && since.is_some_and(|apart| (-1..=1).contains(&apart))
+        };
+        let sane = (1_000_000_000..8_000_000_000).contains(&now) || (0..1_000_000_000).contains(&now) && agrees();
+        (sane && (0..1 << 31).contains(&uptime)).then_some((start, uptime as u64))
     }
 }
 

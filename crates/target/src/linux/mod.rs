@@ -25,6 +25,8 @@ mod modules;
 mod net;
 mod panicked;
 mod place;
+#[cfg(test)]
+mod place_tests;
 mod purse;
 mod records;
 mod rescue;

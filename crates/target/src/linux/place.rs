@@ -5,6 +5,8 @@
 //!
 //! *Trap*: a root that leads to the text may be a process's own. It is as good for the kernel's half, but the kernel's
 //! (`init_top_pgt`, `swapper_pg_dir`) is tried first.
+//!
+//! *Trap*: arm64 kernels since 5.11 may leave what lies before `_stext` out of their page tables; see [`mapped_text`].
 
 use super::find::{self, Physical};
 use afterimage_dump::paging::{Layout, PageTables, Software};
@@ -38,6 +40,8 @@ struct Search<'s> {
     layouts: Vec<Layout>,
     /// First address of the image, physical where the symbols are.
     text: u64,
+    /// First address of it that is mapped.
+    mapped: u64,
     info: Option<&'s str>,
     /// Whether every page may be a root.
     deep: bool,
@@ -62,7 +66,8 @@ pub(super) fn place(
         _ => vec![Layout::x86_64(false), Layout::x86_64(true)],
     };
     let text = symbols.address("_text").or_else(|| symbols.address("_stext")).ok_or("kallsyms has no _text")?;
-    let search = Search { memory: machine.memory.clone(), machine, arch, layouts, text, info, deep };
+    let mapped = mapped_text(symbols, arch).unwrap_or(text);
+    let search = Search { memory: machine.memory.clone(), machine, arch, layouts, text, mapped, info, deep };
     let found = if symbols.physical { search.of_physical(symbols) } else { search.of_virtual(symbols) };
     let found = found.ok_or("no page tables lead from the kernel's text to where it lies")?;
     if symbols.physical {
@@ -90,12 +95,12 @@ impl Search<'_> {
             return Some(place);
         }
         // No root is known by name: every page may be one.
-        let end = symbols.address("_etext").map_or(self.text, |end| end.wrapping_sub(1));
+        let end = symbols.address("_etext").map_or(self.mapped, |end| end.wrapping_sub(1));
         let tokens = symbols.tokens_at;
         self.any_root(|tables| {
-            let physical = tables.translate(Virt(self.text)).ok()?.physical.0;
-            let offset = self.text.wrapping_sub(physical);
-            let near = physical.is_multiple_of(ALIGN) && tokens.abs_diff(physical) < IMAGE;
+            let physical = tables.translate(Virt(self.mapped)).ok()?.physical.0;
+            let offset = self.mapped.wrapping_sub(physical);
+            let near = offset.is_multiple_of(ALIGN) && tokens.abs_diff(physical) < IMAGE;
             let end = tables.translate(Virt(end)).ok()?.physical.0 == end.wrapping_sub(offset);
             (near && end && (offsets.is_empty() || offsets.contains(&offset))).then_some(offset)
         })
@@ -103,13 +108,13 @@ impl Search<'_> {
 
     /// Page tables whose root something names, if they lead over this distance.
     fn named_root(&self, symbols: &Kallsyms, offset: u64) -> Option<Place> {
-        let physical = self.text.wrapping_sub(offset);
+        let physical = self.mapped.wrapping_sub(offset);
         let roots = ROOTS.iter().filter_map(|name| symbols.address(name)).chain(self.told_root());
         let mut roots = roots.map(|root| root.wrapping_sub(offset)).chain(self.registers());
         roots.find_map(|root| {
             self.layouts.iter().find_map(|layout| {
                 let tables = self.tables(layout, root);
-                let found = tables.translate(Virt(self.text)).is_ok_and(|found| found.physical.0 == physical);
+                let found = tables.translate(Virt(self.mapped)).is_ok_and(|found| found.physical.0 == physical);
                 found.then(|| self.done(tables, layout, offset, "page tables lead"))
             })
         })
@@ -126,20 +131,20 @@ impl Search<'_> {
             for layout in &self.layouts {
                 let tables = self.tables(layout, root);
                 if let Some(offset) = told
-                    && let Ok(found) = tables.translate(Virt(self.text.wrapping_add(offset)))
-                    && found.physical.0 == self.text
+                    && let Ok(found) = tables.translate(Virt(self.mapped.wrapping_add(offset)))
+                    && found.physical.0 == self.mapped
                 {
                     return Some(self.done(tables, layout, offset, "page tables lead"));
                 }
-                if let Some(at) = tables.find(Phys(self.text), self.image_range(layout)) {
-                    let offset = at.0.wrapping_sub(self.text);
+                if let Some(at) = tables.find(Phys(self.mapped), self.image_range(layout)) {
+                    let offset = at.0.wrapping_sub(self.mapped);
                     return Some(self.done(tables, layout, offset, "page tables alone tell the way"));
                 }
             }
         }
         self.any_root(|tables| {
-            let at = tables.find(Phys(self.text), self.image_range(tables.layout()))?.0;
-            Some(at.wrapping_sub(self.text))
+            let at = tables.find(Phys(self.mapped), self.image_range(tables.layout()))?.0;
+            Some(at.wrapping_sub(self.mapped))
         })
     }
 
@@ -218,8 +223,8 @@ impl Search<'_> {
         };
         let slots = 1u64 << top.bits;
         match self.arch {
-            Arch::Aarch64 if self.text < 1 << 63 => (slots / 2..slots).any(entry),
-            Arch::Aarch64 => entry(self.text >> top.shift & (slots - 1)),
+            Arch::Aarch64 if self.mapped < 1 << 63 => (slots / 2..slots).any(entry),
+            Arch::Aarch64 => entry(self.mapped >> top.shift & (slots - 1)),
             _ => entry(slots - 1),
         }
     }
@@ -252,7 +257,28 @@ impl Search<'_> {
         let places = (0..IMAGE / ALIGN).filter_map(|step| last.checked_sub(step * ALIGN));
         let read = |at: u64| self.memory.read_uint(Phys(at + MAGIC.0), 4, afterimage_dump::Endian::Little).ok();
         let text = self.text & !(ALIGN - 1);
-        places.filter(|at| read(*at) == Some(MAGIC.1)).map(|at| text.wrapping_sub(at)).collect()
+        // Where `_text` is not named, it lies that much before `_stext` since 5.11.
+        let nameless = symbols.address("_text").is_none() && self.text == text;
+        let texts = [Some(text), nameless.then(|| text.wrapping_sub(ALIGN))];
+        let offsets = |at: u64| texts.into_iter().flatten().map(move |text| text.wrapping_sub(at));
+        places.filter(|at| read(*at) == Some(MAGIC.1)).flat_map(offsets).collect()
+    }
+}
+
+/// The first address of a kernel's text that its page tables map.
+///
+/// On x86 that is `_text`. Of many arm64 kernels since 5.11 the header, which ends at `_stext`, is not mapped.
+pub(super) fn mapped_text(symbols: &Kallsyms, arch: Arch) -> Option<u64> {
+    let names = if arch == Arch::Aarch64 { ["_stext", "_text"] } else { ["_text", "_stext"] };
+    names.into_iter().find_map(|name| symbols.address(name))
+}
+
+/// The processor of a kernel whose container does not name it: x86 maps every image above one address, arm64 below it.
+pub(super) fn arch_of(arch: Arch, symbols: &Kallsyms) -> Arch {
+    let text = symbols.address("_stext").filter(|_| !symbols.physical);
+    match arch {
+        Arch::Other(_) if text.is_some_and(|text| text >> 63 == 1 && text < KERNEL_MAP) => Arch::Aarch64,
+        arch => arch,
     }
 }
 

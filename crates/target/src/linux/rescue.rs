@@ -73,15 +73,20 @@ pub(super) fn names(
 }
 
 /// The banner: its text also begins the format that it is printed with, and that has a percent sign.
+///
+/// Since 6.1 it is compiled twice, and the one that the link leaves unused has no number of the build behind the `#`.
 fn banner(machine: &Machine, from: u64, to: u64) -> Option<u64> {
     let mut bytes = vec![0; to.saturating_sub(from) as usize];
     let got = Physical(machine).read(from, &mut bytes);
     let bytes = bytes.get(..got)?;
-    memchr::memmem::find_iter(bytes, b"Linux version ").find_map(|at| {
+    let lines = memchr::memmem::find_iter(bytes, b"Linux version ").filter_map(|at| {
         let line = bytes.get(at..)?.split(|byte| matches!(byte, 0 | b'\n')).next()?;
-        let right = line.len() < 512 && line.contains(&b'#') && !line.contains(&b'%');
-        (right && at > 0).then(|| from + at as u64)
-    })
+        let hash = line.iter().position(|byte| *byte == b'#')?;
+        let right = line.len() < 512 && !line.contains(&b'%') && at > 0;
+        right.then(|| (from + at as u64, line.get(hash + 1).is_some_and(u8::is_ascii_digit)))
+    });
+    let lines: Vec<(u64, bool)> = lines.collect();
+    lines.iter().find(|(_, numbered)| *numbered).or_else(|| lines.first()).map(|(at, _)| *at)
 }
 
 /// Adds the names of what each processor has for itself: the kernel's types tell their distances from one another, and some
@@ -116,4 +121,30 @@ pub(super) fn types(machine: &Machine, symbols: &Kallsyms, evidence: &mut Vec<St
     let types = find_btf(&Physical(machine), from, to)?;
     evidence.push(format!("{} types were found by what they look like", types.len()));
     Some(types)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::banner;
+    use afterimage_dump::{Backing, FileOffset, Machine, Phys, Segment, SegmentMemory};
+    use std::sync::Arc;
+
+    /// Where the banner of an image with these lines is found.
+    fn found(lines: &[&str]) -> Option<u64> {
+        let bytes: Vec<u8> = lines.iter().flat_map(|line| [b"\0\0", line.as_bytes(), b"\n\0"].concat()).collect();
+        let end = Phys(bytes.len() as u64);
+        let whole = Segment { start: Phys(0), end, backing: Backing::File(FileOffset(0)) };
+        let machine = Machine::new(Arc::new(SegmentMemory::new(Arc::new(bytes), vec![whole])));
+        banner(&machine, 0, end.0)
+    }
+
+    #[test]
+    fn the_banner_with_a_number_of_its_build_is_the_one() {
+        let (format, unused) = ("Linux version %s (%s) #%s", "Linux version 6.1.0 (cc) # SMP");
+        let (used, before) = ("Linux version 6.1.0 (cc) #1 SMP", 2 + format.len() as u64 + 2 + 2);
+        assert_eq!(found(&[format, unused, used]), Some(before + unused.len() as u64 + 2 + 2));
+        assert_eq!(found(&[format, used, unused]), Some(before));
+        assert_eq!(found(&[format, unused]), Some(before));
+        assert_eq!(found(&[format]), None);
+    }
 }

@@ -251,9 +251,12 @@ impl Kernel {
         let keeper = core + if self.age == Age::New { self.memory.types.place("tk_data", "timekeeper").0 } else { 8 };
         let (start, up) = CLOCK;
         let boot = 5_000_000_000;
-        for (member, value) in
-            [("offs_boot", boot), ("offs_real", start * 1_000_000_000 + boot), ("xtime_sec", start + up)]
-        {
+        for (member, value) in [
+            ("offs_boot", boot),
+            ("offs_real", start * 1_000_000_000 + boot),
+            ("xtime_sec", start + up),
+            ("ktime_sec", up),
+        ] {
             self.memory.set(keeper, "timekeeper", member, value);
         }
         for name in ["__cpu_possible_mask", "__cpu_online_mask"] {

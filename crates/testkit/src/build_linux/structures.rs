@@ -97,7 +97,7 @@ pub(super) fn structures(age: Age) -> String {
         prb_data_ring ? size_bits u32, data ptr
         prb_desc_ring ? count_bits u32, descs ptr, infos ptr, head_id atomic, tail_id atomic
         printk_ringbuffer ? desc_ring prb_desc_ring, text_data_ring prb_data_ring
-        timekeeper ? offs_real u64, offs_boot u64, xtime_sec u64
+        timekeeper ? offs_real u64, offs_boot u64, xtime_sec u64, ktime_sec u64
         {hot}
         "
     )

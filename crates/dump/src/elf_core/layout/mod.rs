@@ -86,6 +86,14 @@ pub(super) fn find(os: Os, arch: Arch, size: usize) -> Option<Resolved> {
     Some(Resolved { layout, fields: layout.fields() })
 }
 
+/// The one processor that has thread notes of this size on Linux; `None` where several have.
+pub(super) fn only_arch(size: usize, word: usize) -> Option<Arch> {
+    let fits = |l: &&Layout| l.os == Os::Linux && l.size == size && (l.at == 112) == (word == 8);
+    let mut archs = FAMILIES.iter().flat_map(|family| family.iter()).filter(fits).map(|layout| layout.arch);
+    let first = archs.next()?;
+    archs.all(|other| other == first).then_some(first)
+}
+
 /// What a thread note of Linux tells besides registers.
 pub(crate) struct Status {
     /// Thread, parent, process group, session.

@@ -5,7 +5,7 @@
 use super::super::machine_name::SystemKind;
 use crate::bytes::Fields;
 use crate::machine::SystemName;
-use crate::source::{Source, read_vec};
+use crate::source::{SharedSource, Source, read_vec};
 use crate::{Arch, Endian};
 
 /// `DUMP_DH_COMPRESSED_*` and others of the header's `status` and of a page's `flags` (makedumpfile, `diskdump_mod.h`).
@@ -157,6 +157,15 @@ impl Header {
         }
         if self.version >= 2 && split != 0 {
             self.split = Some((start, end));
+        }
+    }
+
+    /// Takes the processor from the processors' notes: QEMU names it `Unknown` but on x86 and s390.
+    pub(crate) fn by_notes(&mut self, source: &SharedSource) {
+        let found = crate::elf_core::arch_of_notes(source, self.notes, self.is_64, self.endian);
+        if let Some(arch) = found {
+            self.arch = arch;
+            self.machine = arch.elf_machine();
         }
     }
 

@@ -18,7 +18,7 @@ pub(crate) use header::flag;
 use super::machine_dump;
 use crate::machine::Machine;
 use crate::source::SharedSource;
-use crate::{Budget, Dump, DumpType, Error, Format, FormatReader, Issue, Os};
+use crate::{Arch, Budget, Dump, DumpType, Error, Format, FormatReader, Issue, Os};
 use header::Header;
 use memory::{KdumpMemory, Part};
 use std::path::Path;
@@ -32,7 +32,10 @@ const MAX_INFO: u64 = 1 << 20;
 
 fn open(path: &Path, source: SharedSource, budget: &Budget) -> Result<Dump, Error> {
     let broken = |what| Error::Broken { path: path.to_owned(), format: READER.name, what };
-    let header = Header::read(&*source).map_err(broken)?;
+    let mut header = Header::read(&*source).map_err(broken)?;
+    if header.machine == 0 {
+        header.by_notes(&source);
+    }
     let mut issues = Vec::new();
     let mut parts = vec![Part::new(source.clone(), &header)];
     if header.split.is_some() {
@@ -82,6 +85,9 @@ fn open(path: &Path, source: SharedSource, budget: &Budget) -> Result<Dump, Erro
     dump.writer = Some(writer(&header));
     dump.missing_bytes = missing;
     dump.issues = issues;
+    if dump.arch == Arch::Other(0) {
+        super::look_into(&mut dump);
+    }
     super::linux_facts(&mut dump);
     if dump.time.is_none() && header.time != 0 {
         dump.time = i64::try_from(header.time).ok();

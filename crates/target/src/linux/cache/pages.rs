@@ -4,6 +4,7 @@
 //! each kind of arm64 kernel. The kernel's own sections of memory say it on both.
 
 use crate::linux::Linux;
+use crate::linux::place::mapped_text;
 use afterimage_dump::system::vmcoreinfo::value;
 use afterimage_dump::{Phys, Virt};
 
@@ -33,7 +34,7 @@ impl Linux {
 
     fn find_page_array(&self) -> Result<u64, String> {
         let size = self.size("page")?;
-        let text = self.symbol("_text").or_else(|_| self.symbol("_stext"))?;
+        let text = mapped_text(&self.symbols, self.arch).ok_or("kallsyms has no _text")?;
         let number =
             self.memory().translate(Virt(text)).map_err(|miss| miss.to_string())?.physical.0 / self.page_bytes();
         // The page that the kernel's code begins with has its structure.
