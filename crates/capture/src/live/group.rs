@@ -140,7 +140,7 @@ pub fn capture_group(
     let states = take_all(ready, held);
     for (job, state, pause) in states {
         results.push(match state {
-            State::Failed(error) => Err(error),
+            State::Failed(error) => Err(job.subject.at_its_end(error)),
             State::Taken(how, mut taken, fallback) => {
                 taken.pauses.push(pause);
                 job.finish(how, taken, fallback, start)

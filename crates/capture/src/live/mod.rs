@@ -190,12 +190,21 @@ pub fn capture(id: i32, options: &CaptureOptions, progress: &dyn Progress) -> Re
     let subject = Subject::find(id)?;
     let fitted = choose::fit(&subject, options);
     let options = fitted.as_ref().unwrap_or(options);
-    let mut job = Job::new(&subject, options, progress)?;
-    let choice = choose::choose(&subject, options)?;
+    take(&subject, options, progress, start).map_err(|error| subject.at_its_end(error))
+}
+
+fn take(
+    subject: &Subject,
+    options: &CaptureOptions,
+    progress: &dyn Progress,
+    start: Instant,
+) -> Result<LiveDump, LiveError> {
+    let mut job = Job::new(subject, options, progress)?;
+    let choice = choose::choose(subject, options)?;
     let mut fallback = choice.passed_over;
     let mut taken = None;
     for how in choice.ways {
-        let before = Before::read(&subject, &job.reader)?;
+        let before = Before::read(subject, &job.reader)?;
         job.choose_reader(&before);
         let result = match how {
             How::Precopy => job.by_precopy(before),

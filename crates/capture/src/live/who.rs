@@ -81,6 +81,14 @@ impl Subject {
         procfs::threads(self.pid).map_or(true, |tids| tids.into_iter().all(ends))
     }
 
+    /// What an error means if the process has ended meanwhile: one that is being killed has no memory any more, so it
+    /// seems to lack whatever is looked for first.
+    pub(super) fn at_its_end(&self, error: LiveError) -> LiveError {
+        use LiveError::{Changed, System, Unavailable, Unsupported};
+        let of_it = matches!(error, Changed { .. } | System { .. } | Unavailable { .. } | Unsupported { .. });
+        if of_it && self.ended() { LiveError::Vanished { pid: self.pid } } else { error }
+    }
+
     /// What a failure to seize it means.
     pub(super) fn refusal(&self, error: &io::Error) -> LiveError {
         let pid = self.pid;
