@@ -127,9 +127,11 @@ impl Layout {
             };
             levels.push(level(name, shift, bits, leaf));
         }
+        // With 64 KiB physical addresses may be wider than virtual ones (CONFIG_ARM64_PA_BITS_52 beside VA_BITS_48); where
+        // they are not, the bits are 0.
         let high = match (wide, page_bits) {
+            (_, 16) => HighBits::Low4,
             (false, _) => HighBits::None,
-            (true, 16) => HighBits::Low4,
             (true, _) => HighBits::Lpa2,
         };
         let name = match page_bits {

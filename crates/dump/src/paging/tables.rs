@@ -139,6 +139,15 @@ impl PageTables {
     pub fn with_halves(memory: Arc<dyn PhysMemory>, layout: Layout, lower: Option<u64>, upper: Option<u64>) -> Self {
         let root = |register: Option<u64>| register.map(|register| Phys(layout.root(register)));
         let (lower, upper) = (root(lower), root(upper));
+        Self::with_roots(memory, layout, lower, upper)
+    }
+
+    /// The same with the roots' addresses.
+    ///
+    /// *Trap*: an address is no register's value. On aarch64 a register has an ASID in bits 48 to 63, and bits 48 to 51
+    /// of the address elsewhere ([`Layout::root`]): a root above 256 TiB that is taken for one is lost.
+    #[must_use]
+    pub fn with_roots(memory: Arc<dyn PhysMemory>, layout: Layout, lower: Option<Phys>, upper: Option<Phys>) -> Self {
         Self { memory, layout, lower, upper, software: Software::None }
     }
 

@@ -112,8 +112,12 @@ fn arm64_has_every_granule() {
     // 64 KiB pages: bits 48 to 51 of the address lie in bits 12 to 15.
     let at = 0xfff0_0000_0001_2345u64;
     let layout = Layout::arm64(16, 52).unwrap();
-    let ram = Ram::new().put(0x1_0000, 0x2_0003, 8).put(0x2_0000, 0x3_0003, 8).put(0x3_0008, 0x5_a003, 8);
-    assert_eq!(ram.tables(layout, 0x1_0000).translate(Virt(at)).unwrap().physical, Phys(0xa_0000_0005_2345));
+    let ram = || Ram::new().put(0x1_0000, 0x2_0003, 8).put(0x2_0000, 0x3_0003, 8).put(0x3_0008, 0x5_a003, 8);
+    assert_eq!(ram().tables(layout, 0x1_0000).translate(Virt(at)).unwrap().physical, Phys(0xa_0000_0005_2345));
+    // So they do where virtual addresses have 48.
+    let layout = Layout::arm64(16, 48).unwrap();
+    let short = Virt(at | 0xf_0000_0000_0000);
+    assert_eq!(ram().tables(layout, 0x1_0000).translate(short).unwrap().physical, Phys(0xa_0000_0005_2345));
     // LPA2: bits 51:50 in bits 9:8.
     let layout = Layout::arm64(12, 52).unwrap();
     let ram = Ram::new()
@@ -123,6 +127,27 @@ fn arm64_has_every_granule() {
         .put(0x4000, 0x5003, 8)
         .put(0x5000 + 0x12 * 8, 0x6003 | 1 << 48 | 2 << 8, 8);
     assert_eq!(ram.tables(layout, 0x1000).translate(Virt(at)).unwrap().physical, Phys(0x9_0000_0000_6345));
+}
+
+#[test]
+fn a_roots_address_is_no_registers_value() {
+    // Tables above 1 PiB: bit 50 stands in bit 4 of a register, and in bit 8 of an entry.
+    const HIGH: u64 = 0x4_0000_0000_0000;
+    let mut bytes = vec![0; 0x6000];
+    for (table, next) in [(0x1000, 0x2003), (0x2000, 0x3003), (0x3000, 0x4003), (0x4000, 0x5003), (0x5000, 0x403)] {
+        bytes[table..table + 8].copy_from_slice(&(next | 1u64 << 8).to_le_bytes());
+    }
+    bytes[0x123] = 7;
+    let whole = Segment { start: Phys(HIGH), end: Phys(HIGH + 0x6000), backing: Backing::File(FileOffset(0)) };
+    let memory: Arc<dyn crate::PhysMemory> = Arc::new(SegmentMemory::new(Arc::new(bytes), vec![whole]));
+    let layout = Layout::arm64(12, 52).unwrap();
+    let leads = |tables: PageTables| tables.translate(Virt(0x123)).ok().map(|found| found.physical);
+    let by_address = PageTables::with_roots(memory.clone(), layout.clone(), Some(Phys(HIGH + 0x1000)), None);
+    assert_eq!(leads(by_address), Some(Phys(HIGH + 0x123)));
+    // A register with an ASID.
+    let register = 0x77 << 48 | 0x1000 | 1 << 4;
+    let by_register = PageTables::with_halves(memory, layout, Some(register), None);
+    assert_eq!(leads(by_register), Some(Phys(HIGH + 0x123)));
 }
 
 #[test]

@@ -152,7 +152,7 @@ fn bases(low: u64, high: u64, len: u64) -> impl Iterator<Item = u64> {
 /// Whether tables that are read from this beginning lead to the image.
 fn proved(source: &SharedSource, layout: &Layout, root: u64, image: &Image, base: u64) -> bool {
     let memory = Arc::new(raw::memory(source, base));
-    let tables = PageTables::with_halves(memory, layout.clone(), None, Some(base + root));
+    let tables = PageTables::with_roots(memory, layout.clone(), None, Some(Phys(base + root)));
     // The kernel is mapped in the upper half of its half of the addresses; with 52 bits, in that of 48.
     let bits = match layout.va_bits() {
         49.. if layout.page_bytes() == 1 << 14 => 46,

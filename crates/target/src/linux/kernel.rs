@@ -145,7 +145,7 @@ impl Linux {
 
     /// The memory of a process, by the virtual address of its root table.
     pub(super) fn process_memory(&self, pgd: u64) -> Option<PageTables> {
-        let root = self.memory.translate(Virt(pgd)).ok()?.physical.0;
+        let root = self.memory.translate(Virt(pgd)).ok()?.physical;
         // Which bit marks a page without any access has changed on arm64.
         let recent = || self.version().is_some_and(|version| version >= (6, 12));
         let prot_none = match self.arch {
@@ -153,7 +153,7 @@ impl Linux {
             Arch::Aarch64 => 58,
             _ => 8,
         };
-        let tables = PageTables::with_halves(self.machine.clone(), self.layout.clone(), Some(root), None);
+        let tables = PageTables::with_roots(self.machine.clone(), self.layout.clone(), Some(root), None);
         Some(tables.with_software(Software::Linux { prot_none }))
     }
 

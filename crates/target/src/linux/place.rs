@@ -33,6 +33,13 @@ pub(super) struct Place {
     pub(super) evidence: String,
 }
 
+/// A root table: its address, or what a processor's register says of it.
+#[derive(Clone, Copy)]
+enum Root {
+    At(u64),
+    Register(u64),
+}
+
 struct Search<'s> {
     memory: Arc<dyn PhysMemory>,
     machine: &'s Machine,
@@ -110,7 +117,7 @@ impl Search<'_> {
     fn named_root(&self, symbols: &Kallsyms, offset: u64) -> Option<Place> {
         let physical = self.mapped.wrapping_sub(offset);
         let roots = ROOTS.iter().filter_map(|name| symbols.address(name)).chain(self.told_root());
-        let mut roots = roots.map(|root| root.wrapping_sub(offset)).chain(self.registers());
+        let mut roots = roots.map(|root| Root::At(root.wrapping_sub(offset))).chain(self.registers());
         roots.find_map(|root| {
             self.layouts.iter().find_map(|layout| {
                 let tables = self.tables(layout, root);
@@ -124,8 +131,8 @@ impl Search<'_> {
     fn of_physical(&self, symbols: &Kallsyms) -> Option<Place> {
         let told = self.info.and_then(|text| hex(value(text, "SYMBOL(_stext)")?));
         let told = told.zip(symbols.address("_stext")).map(|(told, own)| told.wrapping_sub(own));
-        let mut roots: Vec<u64> = ROOTS.iter().filter_map(|name| symbols.address(name)).collect();
-        roots.extend(told.zip(self.told_root()).map(|(offset, root)| root.wrapping_sub(offset)));
+        let mut roots: Vec<Root> = ROOTS.iter().filter_map(|name| symbols.address(name)).map(Root::At).collect();
+        roots.extend(told.zip(self.told_root()).map(|(offset, root)| Root::At(root.wrapping_sub(offset))));
         roots.extend(self.registers());
         for root in roots {
             for layout in &self.layouts {
@@ -153,11 +160,14 @@ impl Search<'_> {
         Place { tables, layout: layout.clone(), offset, evidence }
     }
 
-    fn tables(&self, layout: &Layout, root: u64) -> PageTables {
-        match self.arch {
-            Arch::Aarch64 => PageTables::with_halves(self.memory.clone(), layout.clone(), None, Some(root)),
-            _ => PageTables::new(self.memory.clone(), layout.clone(), root)
-                .with_software(Software::Linux { prot_none: 8 }),
+    fn tables(&self, layout: &Layout, root: Root) -> PageTables {
+        let (memory, layout) = (self.memory.clone(), layout.clone());
+        match (self.arch, root) {
+            (Arch::Aarch64, Root::At(root)) => PageTables::with_roots(memory, layout, None, Some(Phys(root))),
+            (Arch::Aarch64, Root::Register(root)) => PageTables::with_halves(memory, layout, None, Some(root)),
+            (_, Root::At(root) | Root::Register(root)) => {
+                PageTables::new(memory, layout, root).with_software(Software::Linux { prot_none: 8 })
+            }
         }
     }
 
@@ -181,8 +191,9 @@ impl Search<'_> {
     }
 
     /// The roots that the container and its processors' registers name.
-    fn registers(&self) -> impl Iterator<Item = u64> {
-        self.machine.cpus.iter().filter_map(root_of).chain(self.machine.page_table.map(|root| root.0))
+    fn registers(&self) -> impl Iterator<Item = Root> {
+        let told = self.machine.page_table.map(|root| root.0);
+        self.machine.cpus.iter().filter_map(root_of).chain(told).map(Root::Register)
     }
 
     /// Every page as a root.
@@ -196,7 +207,7 @@ impl Search<'_> {
                 let page = layout.page_bytes();
                 let first = from.next_multiple_of(page);
                 (first..to).step_by(page as usize).filter(|root| self.may_be_root(layout, *root)).find_map(|root| {
-                    let tables = self.tables(layout, root);
+                    let tables = self.tables(layout, Root::At(root));
                     proof(&tables).map(|offset| {
                         let mut place =
                             self.done(tables, layout, offset, "page tables, found by trying all pages, lead");
