@@ -13,21 +13,13 @@ mod common;
 use afterimage_dump::system::vmcoreinfo;
 use afterimage_dump::{Budget, Extent, Fault, Memory, Phys, PhysMemory, open};
 use afterimage_target::linux::Linux;
-use common::{guests, vmcores};
+use common::{DUMPS, guests, vmcores};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
-
-const DUMPS: [(&str, &str); 5] = [
-    ("k6.1-live", "dump.elf.zst"),
-    ("k6.12-live", "kdump-zlib.flat.zst"),
-    ("k6.12-panic", "dump.elf.zst"),
-    ("k6.12-kdump", "d31-lzo.kdump.zst"),
-    ("k6.12-kdump", "d31.elf.zst"),
-];
 
 #[test]
 fn machines_say_the_same_of_themselves() {

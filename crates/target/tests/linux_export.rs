@@ -13,20 +13,12 @@ mod common;
 use afterimage_dump::system::vmcoreinfo;
 use afterimage_dump::{Budget, open};
 use afterimage_target::linux::{Linux, MapForm};
-use common::{truth, vmcores};
+use common::{DUMPS, truth, vmcores};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
-
-const DUMPS: [(&str, &str); 5] = [
-    ("k6.1-live", "dump.elf.zst"),
-    ("k6.12-live", "kdump-zlib.flat.zst"),
-    ("k6.12-panic", "dump.elf.zst"),
-    ("k6.12-kdump", "d31-lzo.kdump.zst"),
-    ("k6.12-kdump", "d31.elf.zst"),
-];
 
 #[test]
 fn machines_are_exported() {

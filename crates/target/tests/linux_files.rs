@@ -12,7 +12,7 @@ mod common;
 
 use afterimage_dump::{Absence, Budget, Extent, Fault, Memory, Phys, PhysMemory, open};
 use afterimage_target::linux::{Linux, OpenFile, Socket};
-use common::{guests, truth, vmcores};
+use common::{WHOLE, guests, truth, vmcores};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -23,9 +23,6 @@ fn machine(folder: &Path, name: &str, file: &str) -> (Linux, Value) {
     let linux = Linux::open(&dump).unwrap_or_else(|why| panic!("{name}: {why}"));
     (linux, truth(&folder.join(name)))
 }
-
-const WHOLE: [(&str, &str); 3] =
-    [("k6.1-live", "dump.elf.zst"), ("k6.12-live", "kdump-zlib.flat.zst"), ("k6.12-panic", "dump.elf.zst")];
 
 #[test]
 fn whole_machines_hold_what_their_guests_listed() {

@@ -13,18 +13,10 @@ mod common;
 
 use afterimage_dump::{MemoryExt, Virt};
 use afterimage_target::linux::{CachedFile, Linux, PageState, PieceState, Process, ProcessRegion, RegisterSource};
-use common::guests;
+use common::{DUMPS, guests};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::process::{Command, Stdio};
-
-const DUMPS: [(&str, &str); 5] = [
-    ("k6.1-live", "dump.elf.zst"),
-    ("k6.12-live", "kdump-zlib.flat.zst"),
-    ("k6.12-panic", "dump.elf.zst"),
-    ("k6.12-kdump", "d31-lzo.kdump.zst"),
-    ("k6.12-kdump", "d31.elf.zst"),
-];
 
 fn hex(text: &str) -> u64 {
     u64::from_str_radix(text.trim_start_matches("0x"), 16).unwrap()

@@ -12,7 +12,7 @@ mod common;
 
 use afterimage_dump::{Budget, open};
 use afterimage_target::linux::Linux;
-use common::{first_namespace, guest_file, vmcores};
+use common::{WHOLE, first_namespace, guest_file, vmcores};
 use std::collections::BTreeSet;
 use std::net::Ipv6Addr;
 use std::path::Path;
@@ -21,9 +21,6 @@ fn machine(folder: &Path, name: &str, file: &str) -> Linux {
     let dump = open(&folder.join(name).join(file), &Budget::default()).unwrap();
     Linux::open(&dump).unwrap_or_else(|why| panic!("{name}: {why}"))
 }
-
-const WHOLE: [(&str, &str); 3] =
-    [("k6.1-live", "dump.elf.zst"), ("k6.12-live", "kdump-zlib.flat.zst"), ("k6.12-panic", "dump.elf.zst")];
 
 #[test]
 fn interfaces_are_those_of_proc_net() {

@@ -12,17 +12,9 @@ mod common;
 
 use afterimage_dump::{Budget, open};
 use afterimage_target::linux::{Linux, Socket};
-use common::{first_namespace, guest_file, vmcores};
+use common::{DUMPS, first_namespace, guest_file, vmcores};
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-
-const MACHINES: [(&str, &str); 5] = [
-    ("k6.1-live", "dump.elf.zst"),
-    ("k6.12-live", "kdump-zlib.flat.zst"),
-    ("k6.12-panic", "dump.elf.zst"),
-    ("k6.12-kdump", "d31-lzo.kdump.zst"),
-    ("k6.12-kdump", "d31.elf.zst"),
-];
 
 /// `0100007F:115C`: words of the machine's order, and a port.
 fn address(text: &str) -> String {
@@ -101,7 +93,7 @@ fn same<T: Ord + Clone + std::fmt::Debug>(shown: &str, filtered: bool, ours: Vec
 #[test]
 fn sockets_are_those_of_proc_net() {
     let Some(folder) = vmcores() else { return };
-    for (name, file) in MACHINES {
+    for (name, file) in DUMPS {
         let shown = format!("{name}/{file}");
         let dump = open(&folder.join(name).join(file), &Budget::default()).unwrap();
         let linux = Linux::open(&dump).unwrap_or_else(|why| panic!("{shown}: {why}"));

@@ -14,14 +14,11 @@ mod common;
 use afterimage_dump::{Budget, open};
 use afterimage_target::linux::{KernelFrame, KernelStack, Linux, Process, ProcessTarget, RegisterSource};
 use afterimage_target::{Options, StackEnd, Target, Trust};
-use common::{Guest, guests, have, hex, sh, vmcores};
+use common::{Guest, WHOLE, guests, have, hex, sh, vmcores};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-const WHOLE: [(&str, &str); 3] =
-    [("k6.1-live", "dump.elf.zst"), ("k6.12-live", "kdump-zlib.flat.zst"), ("k6.12-panic", "dump.elf.zst")];
 
 fn linux(folder: &Path, file: &str) -> Linux {
     let dump = open(&folder.join(file), &Budget::default()).unwrap();

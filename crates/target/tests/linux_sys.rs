@@ -14,12 +14,10 @@
 mod common;
 
 use afterimage_target::linux::Linux;
-use common::{Guest, guests};
+use common::{Guest, WHOLE, guests};
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
-const WHOLE: [(&str, &str); 3] =
-    [("k6.1-live", "dump.elf.zst"), ("k6.12-live", "kdump-zlib.flat.zst"), ("k6.12-panic", "dump.elf.zst")];
 const FILTERED: [(&str, &str); 2] = [("k6.12-kdump", "d31-lzo.kdump.zst"), ("k6.12-kdump", "d31.elf.zst")];
 
 /// A file as the guest read it.

@@ -13,13 +13,10 @@ mod common;
 use afterimage_dump::{Budget, open};
 use afterimage_target::linux::Linux;
 use afterimage_target::{Options, Target};
-use common::{truth, vmcores};
+use common::{WHOLE, truth, vmcores};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
-
-const LIVE: [(&str, &str); 3] =
-    [("k6.1-live", "dump.elf.zst"), ("k6.12-live", "kdump-zlib.flat.zst"), ("k6.12-panic", "dump.elf.zst")];
 
 /// A file that the guest read of itself.
 fn guest_file(folder: &Path, name: &str) -> Option<String> {
@@ -31,7 +28,7 @@ fn guest_file(folder: &Path, name: &str) -> Option<String> {
 #[test]
 fn those_that_no_signal_wakes_are_named() {
     let Some(folder) = vmcores() else { return };
-    for (name, file) in LIVE {
+    for (name, file) in WHOLE {
         let dump = open(&folder.join(name).join(file), &Budget::default()).unwrap();
         let linux = Linux::open(&dump).unwrap();
         let truth = truth(&folder.join(name));
@@ -58,7 +55,7 @@ fn those_that_no_signal_wakes_are_named() {
 #[test]
 fn memory_is_counted_as_the_kernel_counts_it() {
     let Some(folder) = vmcores() else { return };
-    for (name, file) in LIVE {
+    for (name, file) in WHOLE {
         let folder = folder.join(name);
         let dump = open(&folder.join(file), &Budget::default()).unwrap();
         let linux = Linux::open(&dump).unwrap();

@@ -125,6 +125,18 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// The machines there: folder and dump.
+pub const DUMPS: [(&str, &str); 5] = [
+    ("k6.1-live", "dump.elf.zst"),
+    ("k6.12-live", "kdump-zlib.flat.zst"),
+    ("k6.12-panic", "dump.elf.zst"),
+    ("k6.12-kdump", "d31-lzo.kdump.zst"),
+    ("k6.12-kdump", "d31.elf.zst"),
+];
+/// Those whose dumps have all memory.
+pub const WHOLE: [(&str, &str); 3] =
+    [("k6.1-live", "dump.elf.zst"), ("k6.12-live", "kdump-zlib.flat.zst"), ("k6.12-panic", "dump.elf.zst")];
+
 /// The folder of real machines, where it lies beside the clone.
 pub fn vmcores() -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/vmcores");
